@@ -1,0 +1,28 @@
+"""Test-wide settings: float64, no silent promotion, real data folder, keys."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("EQX_ON_ERROR", "nan")
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+TEST_DATA = Path(os.environ.get("DIFFMIG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(20)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data files that the project does not ship; tests that need it are skipped without it."""
+    if not TEST_DATA.is_dir():
+        pytest.skip(f"no data folder at {TEST_DATA}; set DIFFMIG_TEST_DATA to run this test")
+    return TEST_DATA

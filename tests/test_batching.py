@@ -1,0 +1,70 @@
+"""The batch helper equals vmap whatever the blocks, and on several devices."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffmig.batching import batch_mesh, batched
+
+
+def wave(member):
+    return {"sum": jnp.sin(member["x"]).sum() * member["scale"], "square": member["x"] ** 2}
+
+
+@pytest.mark.parametrize("num_members", [1, 5, 12])
+@pytest.mark.parametrize("block", [None, 1, 3, 4, 100])
+@pytest.mark.parametrize("with_mesh", [False, True])
+def test_batched_equals_vmap(key, num_members, block, with_mesh):
+    xs = {"x": jax.random.normal(key, (num_members, 3)), "scale": jnp.arange(1.0, num_members + 1)}
+    got = batched(wave, xs, block=block, mesh=batch_mesh() if with_mesh else None)
+    expected = jax.vmap(wave)(xs)
+    for name in expected:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-14)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_gradient_passes_through_blocks(key, remat):
+    x = jax.random.normal(key, (7, 3))
+
+    def total(x):
+        return batched(lambda m: jnp.sum(m**3), x, block=2, remat=remat).sum()
+
+    gradient = jax.grad(total)(x)
+    np.testing.assert_allclose(gradient, 3 * x**2, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("xs", "options", "words"),
+    [
+        (jnp.zeros((0, 2)), {}, "non-empty"),
+        ((jnp.zeros(3), jnp.zeros(4)), {}, "common"),
+        (jnp.zeros(()), {}, "leading axis"),
+        (jnp.zeros(3), {"block": 0}, "at least 1"),
+    ],
+)
+def test_wrong_batches_are_named(xs, options, words):
+    with pytest.raises(ValueError, match=words):
+        batched(lambda x: x, xs, **options)
+
+
+def test_eight_devices_give_the_bits_of_one():
+    code = """
+import os
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+import jax, jax.numpy as jnp
+from diffmig.batching import batch_mesh, batched
+assert len(jax.devices()) == 8
+xs = jax.random.normal(jax.random.key(0), (37, 5))
+f = lambda x: jnp.tanh(x @ x * jnp.cumsum(x)).sum()
+one = jax.jit(lambda x: batched(f, x, block=4))(xs)
+many = jax.jit(lambda x: batched(f, x, block=4, mesh=batch_mesh()))(xs)
+assert many.shape == (37,)
+assert (one == many).all(), abs(one - many).max()
+print("equal")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "equal", done.stderr
