@@ -1,0 +1,191 @@
+"""Bundled tables: what the papers print, their errata, and data that other packages carry."""
+
+import importlib.util
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from .errors import DataError, Problem
+from .panel import Panel, check_panel
+from .readers import read_panel
+from .textfile import read_text_table
+
+
+class Erratum(NamedTuple):
+    """A printed entry that does not hold as it stands.
+
+    `year` and `column` say which cell of the bundled table it concerns; None where it concerns
+    more, or the text. `used` differs from `printed` only where a cell is corrected.
+    """
+
+    place_in_table: str
+    year: int | None
+    column: str | None
+    printed: str
+    used: str
+    reason: str
+
+
+class _Table(NamedTuple):
+    place: str
+    units: dict[str, str]
+
+
+_TABLES = {
+    "grp_udmurt": _Table(
+        "Udmurt Republic",
+        {
+            "grp_current": "bn RUB, current prices",
+            "fixed_assets": "bn RUB, residual value at the end of the year",
+            "labour": "thousand persons, annual mean",
+            "deflator": "% of the previous year",
+            "high_tech_share": "% of GRP",
+            "grp_2023_prices": "bn RUB, 2023 prices",
+        },
+    )
+}
+_PRINTED = ("grp",)
+_MUNNELL = {
+    "GSP": ("grp", "million USD of 1982"),
+    "PC": ("private_capital", "million USD of 1982"),
+    "P_CAP": ("public_capital", "million USD of 1982"),
+    "EMP": ("labour", "thousand persons"),
+    "UNEMP": ("unemployment", "%"),
+}
+
+
+def table_names() -> tuple[str, ...]:
+    """Names of the bundled panels."""
+    return tuple(_TABLES)
+
+
+def load_table(name: str, *, corrected: bool = True) -> Panel:
+    """A bundled panel.
+
+    Args:
+        name: one of `table_names()`.
+        corrected: replace the printed cells for which `errata(name)` gives another value.
+
+    Returns:
+        panel with units.
+
+    Raises:
+        ValueError: no such table.
+
+    Source: the README beside the tables.
+    """
+    table = _TABLES[_choose("table", name, _TABLES)]
+    with resources.as_file(_bundled(f"{name}.csv")) as path:
+        panel = read_panel(path, variables=list(table.units), units=table.units)
+    values = panel.values.copy()
+    for entry in errata(name) if corrected else ():
+        if entry.used != entry.printed and entry.year is not None and entry.column is not None:
+            values[0, entry.year - panel.years[0], panel.names.index(entry.column)] = float(
+                entry.used
+            )
+    return check_panel(panel._replace(values=values, places=(table.place,)))
+
+
+def errata(name: str) -> tuple[Erratum, ...]:
+    """What does not hold in a bundled table and in the text about it, in the order of the paper.
+
+    Raises:
+        ValueError: no such table.
+    """
+    rows = _load_text(f"{_choose('table', name, _TABLES)}_errata.csv")
+    return tuple(
+        Erratum(
+            row["place_in_table"],
+            int(row["year"]) if row["year"] else None,
+            row["column"] or None,
+            row["printed"],
+            row["used"],
+            row["reason"],
+        )
+        for row in rows.to_dict("records")
+    )
+
+
+def load_printed(name: str) -> pd.DataFrame:
+    """Every number and checkable claim that a paper prints about its results.
+
+    Args:
+        name: "grp".
+
+    Returns:
+        text columns: id (unique, for example "table3.ba_lstm.current.validation.mape"), place (in
+        the paper), quantity, unit ("claim" where `printed` is "true"), printed (as printed,
+        decimals kept, with a decimal point), and, "" where it does not apply, model, prices
+        ("current", "2023"), sample ("train", "validation", "forecast").
+
+    Raises:
+        ValueError: no such paper.
+    """
+    return _load_text(f"{_choose('paper', name, _PRINTED)}_printed.csv")
+
+
+def package_file(package: str, relative_path: str) -> Path:
+    """Path of a data file inside an installed package, found without importing the package.
+
+    Args:
+        package: name of a top-level package.
+        relative_path: the file, relative to the package's folder.
+
+    Raises:
+        ValueError: `package` is not a top-level name, whose lookup would import its parents.
+        DataError: the package or the file is not there.
+    """
+    if not package.isidentifier():
+        raise ValueError(f"package: expected a top-level import name, got {package!r}")
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (path := Path(folder, relative_path)).is_file():
+            return path
+    what = f"{package} has no such file" if spec else f"the package {package} is not installed"
+    raise DataError([Problem(None, None, None, what, 'pip install "diffmig[data]"')], relative_path)
+
+
+def load_us_states_munnell() -> Panel:
+    """Product, capital, labour and unemployment of the 48 contiguous US states, 1970-1986.
+
+    Returns:
+        panel, variables grp, private_capital, public_capital (million USD of 1982), labour
+        (thousand persons, payroll employment outside farming), unemployment (%).
+
+    Raises:
+        DataError: the package `linearmodels`, which carries the file, is not installed.
+
+    Source: Munnell (1990), Why has productivity growth declined? Productivity and public
+    investment, New England Economic Review, January/February, 3-22.
+    """
+    panel = read_panel(
+        package_file("linearmodels", "datasets/munnell/munnell.csv.bz2"),
+        place_column="STATE",
+        year_column="YR",
+        variables=list(_MUNNELL),
+    )
+    return panel._replace(
+        places=tuple(place.replace("_", " ").title() for place in panel.places),
+        names=tuple(name for name, _ in _MUNNELL.values()),
+        units=tuple(unit for _, unit in _MUNNELL.values()),
+    )
+
+
+def _choose(kind: str, name: str, names: dict[str, _Table] | tuple[str, ...]) -> str:
+    if name not in names:
+        raise ValueError(f"{kind}: expected one of {tuple(names)}, got {name!r}")
+    return name
+
+
+def _bundled(file: str) -> resources.abc.Traversable:
+    return resources.files(__package__) / "tables" / file
+
+
+def _load_text(file: str) -> pd.DataFrame:
+    with resources.as_file(_bundled(file)) as path:
+        table = read_text_table(path, "utf-8", ",")
+    if table.problems:
+        raise DataError(table.problems, file)
+    return table.frame.astype(object)
