@@ -1,0 +1,80 @@
+"""Errors, baselines, feasibility bound, rolling origin, significance and the claims ledger."""
+
+from diffmig.evaluate.baselines import (
+    AR1,
+    AR1_STATUS,
+    BASELINES,
+    ar1,
+    drift,
+    last_value,
+    linear_trend,
+    mean_growth,
+    one_step_last_value,
+)
+from diffmig.evaluate.bound import PairCheck, check_pair, mape_bound_given_r2, r2_bound_given_mape
+from diffmig.evaluate.errors import mae, mape, mase, r2, rmse, smape
+from diffmig.evaluate.ledger import (
+    MIN_SEEDS,
+    VERDICTS,
+    Claim,
+    Evidence,
+    Row,
+    Spread,
+    assess,
+    ledger_frame,
+    ledger_totals,
+    spread_frame,
+)
+from diffmig.evaluate.printed import half_unit, parse_printed, round_like
+from diffmig.evaluate.rolling import Rolling, rolling_origin
+from diffmig.evaluate.significance import (
+    DifferenceInterval,
+    PairedTest,
+    bootstrap_median_difference,
+    diebold_mariano,
+    sign_test,
+    wilcoxon_signed_rank,
+)
+
+__all__ = [
+    "AR1",
+    "AR1_STATUS",
+    "BASELINES",
+    "MIN_SEEDS",
+    "VERDICTS",
+    "Claim",
+    "DifferenceInterval",
+    "Evidence",
+    "PairCheck",
+    "PairedTest",
+    "Rolling",
+    "Row",
+    "Spread",
+    "ar1",
+    "assess",
+    "bootstrap_median_difference",
+    "check_pair",
+    "diebold_mariano",
+    "drift",
+    "half_unit",
+    "last_value",
+    "ledger_frame",
+    "ledger_totals",
+    "linear_trend",
+    "mae",
+    "mape",
+    "mape_bound_given_r2",
+    "mase",
+    "mean_growth",
+    "one_step_last_value",
+    "parse_printed",
+    "r2",
+    "r2_bound_given_mape",
+    "rmse",
+    "rolling_origin",
+    "round_like",
+    "sign_test",
+    "smape",
+    "spread_frame",
+    "wilcoxon_signed_rank",
+]
