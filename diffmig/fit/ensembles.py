@@ -1,0 +1,134 @@
+"""Many runs of a hybrid at once: tasks x seeds, in blocks over devices, chunk by chunk."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from diffmig.batching import batched
+from diffmig.fit.hybrids import Fitted, Hybrid, fit_hybrid
+from diffmig.fit.stages import RunStage, run_stage
+from diffmig.fit.tasks import Task
+
+NETWORKS_PER_BLOCK = 256  # networks trained side by side on one device; more leave the cache
+
+
+class Band(NamedTuple):
+    """Median and 5 and 95 % quantiles over the members of an ensemble."""
+
+    median: Array
+    low: Array
+    high: Array
+
+
+def fit_seeds(
+    key: Array,
+    hybrid: Hybrid,
+    folds: Task,
+    finals: Task,
+    num_seeds: int,
+    *,
+    name: str = "hybrid",
+    stage_fn: RunStage = run_stage,
+    runs_per_chunk: int = 10,
+    mesh: Mesh | None = None,
+) -> Fitted:
+    """`num_seeds` runs of a hybrid on every task, [task, seed, ...].
+
+    Run r = task * num_seeds + seed draws from fold_in(key, seed), so that tasks share their seeds
+    and a run does not depend on how many there are, nor on chunks, blocks and devices.
+
+    Args:
+        key: random key.
+        hybrid: model and search.
+        folds: [task, fold, ...].  finals: [task, ...].
+        num_seeds: runs per task.
+        name, stage_fn: stage of the experiment and what runs it (report's form saves and resumes).
+        runs_per_chunk: runs of one compiled call.
+        mesh: devices that share a chunk.
+
+    Returns:
+        Fitted, leaves [task, seed, ...].
+
+    Raises:
+        ValueError: `num_seeds` or `runs_per_chunk` < 1, or task axes that differ.
+    """
+    num_tasks = finals.grp.shape[0]
+    if num_seeds < 1 or runs_per_chunk < 1 or folds.grp.shape[0] != num_tasks:
+        raise ValueError(
+            f"expected num_seeds and runs_per_chunk >= 1 and one set of folds per task, got "
+            f"{num_seeds}, {runs_per_chunk} and {folds.grp.shape[0]} sets for {num_tasks} tasks"
+        )
+    num_runs = num_tasks * num_seeds
+    num_devices = 1 if mesh is None else mesh.size
+    size = -(-min(runs_per_chunk, num_runs) // num_devices) * num_devices
+    num_chunks = -(-num_runs // size)
+    networks_per_run = hybrid.num_members * folds.grp.shape[1]
+    chunk = partial(
+        _fit_chunk,
+        hybrid=hybrid,
+        block=max(1, NETWORKS_PER_BLOCK // networks_per_run),
+        mesh=mesh,
+        num_seeds=num_seeds,
+    )
+    rows = np.minimum(np.arange(num_chunks * size), num_runs - 1).reshape(num_chunks, size)
+
+    def chunk_fn(state: Fitted, index: int) -> Fitted:
+        # to the host shard by shard: devices that share a processor may deadlock in a collective
+        fitted = jax.device_get(chunk(key, folds, finals, rows[index]))
+        return jax.tree.map(partial(_with_rows, first=index * size), state, fitted)
+
+    shapes = jax.eval_shape(chunk, key, folds, finals, rows[0])
+    empty = jax.tree.map(lambda s: np.zeros((rows.size, *s.shape[1:]), s.dtype), shapes)
+    fitted = stage_fn(name, empty, chunk_fn, num_chunks)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x)[:num_runs].reshape(num_tasks, num_seeds, *x.shape[1:]), fitted
+    )
+
+
+def _with_rows(state: Any, rows: np.ndarray, *, first: int) -> np.ndarray:
+    filled = np.array(state)
+    filled[first : first + len(rows)] = rows
+    return filled
+
+
+@partial(jax.jit, static_argnames=("hybrid", "block", "mesh", "num_seeds"))
+def _fit_chunk(
+    key: Array,
+    folds: Task,
+    finals: Task,
+    rows: Array,
+    *,
+    hybrid: Hybrid,
+    block: int,
+    mesh: Mesh | None,
+    num_seeds: int,
+) -> Fitted:
+    task, seed = rows // num_seeds, rows % num_seeds
+    keys = jax.vmap(lambda s: jax.random.fold_in(key, s))(seed)
+    take = partial(jax.tree.map, lambda leaf: leaf[task])
+    return batched(
+        lambda run: fit_hybrid(run[0], hybrid, run[1], run[2]),
+        (keys, take(folds), take(finals)),
+        block=block,
+        mesh=mesh,
+    )
+
+
+def band(values: Array, axis: int = 0) -> Band:
+    """Median and 5 and 95 % quantiles along `axis`; members that are not finite are left out.
+
+    Differentiable almost everywhere.
+    """
+    finite = jnp.where(jnp.isfinite(values), values, jnp.nan)
+    low, median, high = jnp.nanquantile(finite, jnp.array([0.05, 0.5, 0.95], finite.dtype), axis)
+    return Band(median, low, high)
+
+
+def member(fitted: Any, *index: int) -> Any:
+    """One run of a batch, for example `member(fitted, task, seed)`."""
+    return jax.tree.map(lambda leaf: leaf[index], fitted)

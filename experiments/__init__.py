@@ -1,0 +1,3 @@
+"""Experiments: one question each. `python -m experiments.reproduce` runs them all."""
+
+NAMES = ("grp", "regions")

@@ -1,0 +1,140 @@
+"""What every experiment's command line does: options, keys, devices, run folder, closing lines."""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+from diffmig import runtime
+
+
+class Experiment(NamedTuple):
+    """One question: its variants, its data, the pure part and the writing part.
+
+    Attributes:
+        name: as in `python -m experiments.<name>`.
+        question: what it asks.
+        variants: frozen configs by name; "base" and "quick" are what `experiments.reproduce` runs.
+        load: (data file or None, config) -> panel.
+        run: (config, panel, key, stage_fn, mesh) -> result; prints nothing, knows no paths.
+        write: (run folder, config, result) -> None.
+        own_data: config that a data file of the user starts from.
+    """
+
+    name: str
+    question: str
+    variants: Mapping[str, Any]
+    load: Callable[[Path | None, Any], Any]
+    run: Callable[..., Any]
+    write: Callable[..., None]
+    own_data: Any
+
+
+def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
+    """Command line of an experiment."""
+    start()
+    import tyro
+
+    argv = sys.argv[1:] if arguments is None else arguments
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--variant", default="base")
+    first.add_argument("--data", default=None)
+    known, _ = first.parse_known_args(argv)
+    if known.variant not in experiment.variants:
+        _stop(f"--variant: expected one of {', '.join(experiment.variants)}, got {known.variant!r}")
+    config = experiment.variants[known.variant]
+    if known.data is not None:
+        config = experiment.own_data(config)
+
+    @dataclass(frozen=True)
+    class Options:
+        variant: str = known.variant
+        """Named configuration to start from."""
+        data: Path | None = None
+        """CSV or parquet file of your own instead of the bundled table."""
+        out: Path = Path("results")
+        """Folder of all results."""
+        seed: int = 0
+        """Seed of all random numbers."""
+        resume: bool = False
+        """Continue the newest unfinished run with the same options."""
+        config: Annotated[type(config), tyro.conf.arg(name="config")] = field(  # type: ignore[valid-type]
+            default_factory=lambda: config
+        )
+        """Choices of the experiment; defaults are those of the variant."""
+
+    names = ", ".join(experiment.variants)
+    options = tyro.cli(
+        Options,
+        args=argv,
+        prog=f"python -m experiments.{experiment.name}",
+        description=f"{experiment.question} Variants: {names}.",
+    )
+    execute(
+        experiment,
+        options.variant,
+        options.config,
+        options.data,
+        options.out,
+        options.seed,
+        options.resume,
+    )
+
+
+def start() -> None:
+    """Settings of the process: float64, one CPU device per core, compilation cache."""
+    runtime.configure(host_devices=len(os.sched_getaffinity(0)))
+
+
+def execute(
+    experiment: Experiment,
+    variant: str,
+    config: Any,
+    data_file: Path | None,
+    out: Path,
+    seed: int,
+    resume: bool,
+) -> Path:
+    """Run folder of a finished run; data errors end the program with their text."""
+    import jax
+
+    from diffmig import report
+    from diffmig.batching import batch_mesh
+    from diffmig.data import DataError
+
+    clock, started = runtime.CompileClock(), time.perf_counter()
+    print(f"{experiment.name} ({variant}): {experiment.question}")
+    try:
+        panel = experiment.load(data_file, config)
+        inputs = {"data": hashlib.sha256(data_file.read_bytes()).hexdigest()} if data_file else {}
+        with report.open_run(
+            out, experiment.name, variant, config, seed=seed, resume=resume, inputs=inputs
+        ) as run:
+            if not run.finished:
+                key = jax.random.key(seed)
+                result = experiment.run(config, panel, key, run.run_stage, batch_mesh())
+                run.write_metrics({"question": experiment.question})
+                experiment.write(run, config, result)
+                wall = time.perf_counter() - started
+                run.write_metrics(
+                    {"wall_seconds": round(wall, 1), "compile_seconds": round(clock.seconds, 1)}
+                )
+    except DataError as error:
+        _stop(str(error))
+    wall, times = time.perf_counter() - started, clock.times()
+    print(run.metrics.get("answer", ""))
+    print(
+        f"{run.folder}: {wall:.1f} s, of which compiling {times.total:.1f} s "
+        f"({times.cache_hits} of {times.cache_hits + times.cache_misses} programs from the cache)"
+    )
+    return run.folder
+
+
+def _stop(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)

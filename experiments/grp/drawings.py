@@ -1,0 +1,201 @@
+"""Tables behind the figures of the GRP report, tidy as `report.draw_*` takes them."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from diffmig import evaluate, fit
+from experiments.grp.economy import Economy
+from experiments.grp.models import Trained, task_index
+from experiments.grp.outlook import NORMAL_90, Outlook
+from experiments.grp.study import Study, study_frame
+
+
+def _lines(
+    panel: str, series: str, kind: str, x: np.ndarray, runs: np.ndarray, name: str = "year"
+) -> pd.DataFrame:
+    """Median and 5-95 % band of runs [seed, x]."""
+    band = fit.band(jnp.asarray(runs, jnp.float64))
+    columns = {"value": band.median, "low": band.low, "high": band.high}
+    head = {"panel": panel, "series": series, "kind": kind, name: x}
+    return pd.DataFrame(head | {key: np.asarray(value) for key, value in columns.items()})
+
+
+def _actual(panel: str, years: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+    head = {"panel": panel, "series": "actual", "kind": "actual", "year": years}
+    return pd.DataFrame(head | {"value": values, "low": np.nan, "high": np.nan})
+
+
+def loss_table(economy: Economy, described: dict[str, Trained]) -> pd.DataFrame:
+    """Figure 1: MAPE on the training years against the training epoch of the chosen network."""
+    return pd.concat(
+        [
+            _lines(
+                f"{base} prices",
+                model,
+                "fitted",
+                np.arange(1, trained.fitted.train_mape.shape[-1] + 1),
+                np.asarray(trained.fitted.train_mape)[b],
+                "iteration",
+            )
+            for b, base in enumerate(economy.bases)
+            for model, trained in described.items()
+        ]
+    )
+
+
+def fit_table(economy: Economy, described: dict[str, Trained]) -> pd.DataFrame:
+    """Figure 2: actual GRP and the networks as described."""
+    years = economy.years[: economy.num_data]
+    tables = []
+    for b, base in enumerate(economy.bases):
+        tables.append(_actual(f"{base} prices", years, economy.grp[b]))
+        for model, trained in described.items():
+            runs = np.asarray(trained.fitted.levels)[b, :, : economy.num_data]
+            tables.append(_lines(f"{base} prices", model, "forecast", years, runs))
+    return pd.concat(tables)
+
+
+def factor_table(economy: Economy, units: dict[str, str]) -> pd.DataFrame:
+    """Figure 3: factors and their AR(1) forecasts, in levels as printed and by our rule."""
+    tables = []
+    for j, name in enumerate(economy.factor_names):
+        panel = f"{name}, {units.get(name, '')}".rstrip(", ")
+        tables.append(
+            _actual(
+                panel,
+                economy.years[: economy.num_data],
+                np.asarray(economy.observed.factors)[0, : economy.num_data, j],
+            )
+        )
+        for series, source in (
+            ("AR(1) in levels", economy.printed),
+            ("AR(1) by rule", economy.observed),
+        ):
+            path = np.asarray(source.factors)[0, economy.num_data - 1 :, j]
+            tables.append(
+                _lines(panel, series, "forecast", economy.years[economy.num_data - 1 :], path[None])
+            )
+    return pd.concat(tables)
+
+
+def outlook_table(
+    economy: Economy, described: dict[str, Trained], outlook: pd.DataFrame
+) -> pd.DataFrame:
+    """Figure 4: GRP to the last forecast year, BA-LSTM as described and the primary forecaster."""
+    tables = []
+    last = economy.num_data - 1
+    for b, base in enumerate(economy.bases):
+        panel = f"{base} prices"
+        tables.append(_actual(panel, economy.years[: economy.num_data], economy.grp[b]))
+        if described:
+            runs = np.asarray(described["BA-LSTM"].fitted.levels)[b, :, last:]
+            tables.append(
+                _lines(panel, "BA-LSTM as described (runs)", "forecast", economy.years[last:], runs)
+            )
+        rows = outlook[(outlook.prices == base) & (outlook.scenario == "AR(1)")]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "panel": panel,
+                    "series": "primary forecaster (90 % interval)",
+                    "kind": "forecast",
+                    "year": rows.year.to_numpy(),
+                    "value": rows["median"].to_numpy(),
+                    "low": rows.interval_low.to_numpy(),
+                    "high": rows.interval_high.to_numpy(),
+                }
+            )
+        )
+    return pd.concat(tables)
+
+
+def scenario_table(economy: Economy, outlook: pd.DataFrame) -> pd.DataFrame:
+    """GRP under every scenario of the factors."""
+    tables = [
+        _actual(f"{base} prices", economy.years[: economy.num_data], economy.grp[b])
+        for b, base in enumerate(economy.bases)
+    ]
+    for (base, scenario), rows in outlook.groupby(["prices", "scenario"], sort=False):
+        frame = rows[["year", "median", "low", "high"]].rename(columns={"median": "value"})
+        tables.append(frame.assign(panel=f"{base} prices", series=str(scenario), kind="forecast"))
+    return pd.concat(tables)
+
+
+def accuracy_table(
+    summary: pd.DataFrame, baselines: pd.DataFrame, prices: str, protocol: str
+) -> pd.DataFrame:
+    """Validation MAPE of the networks beside the baselines that know as much."""
+    rows = summary[
+        (summary.prices == prices)
+        & (summary["sample"] == "validation")
+        & (summary.metric == "mape")
+        & (summary.protocol == protocol)
+    ]
+    networks = pd.DataFrame(
+        {"label": rows.model, "value": rows["median"], "low": rows.low, "high": rows.high}
+    ).assign(series="network")
+    known = baselines[(baselines.prices == prices) & (baselines.protocol == protocol)]
+    naive = pd.DataFrame({"label": known.baseline, "value": known.mape, "series": "baseline"})
+    return pd.concat([networks, naive], ignore_index=True)
+
+
+def study_table(economy: Economy, study: Study) -> pd.DataFrame:
+    """Validation MAPE by width and layers."""
+    frame = study_frame(economy, study)
+    frame = frame[frame["sample"] == "validation"]
+    frame = frame.assign(
+        label=frame.units.astype(str) + " units x " + frame.layers.astype(str),
+        series=frame.prices + " prices",
+    )
+    return (
+        frame.groupby(["series", "label"], sort=False)["mape"]
+        .agg(
+            value="median",
+            low=lambda values: values.quantile(0.05),
+            high=lambda values: values.quantile(0.95),
+        )
+        .reset_index()
+    )
+
+
+def interval_coverage(
+    economy: Economy, trained: dict[str, Trained], outlooks: list[Outlook]
+) -> pd.DataFrame:
+    """Validation years inside the 90 % interval that is built on training years only."""
+    rows = []
+    ahead = np.arange(1, economy.num_data - economy.num_training + 1)
+    for outlook in outlooks:
+        base, choice = outlook.choice.base, outlook.choice
+        index = np.asarray(economy.observed.price_index)[base, 1 : economy.num_training] / 100.0
+        growth = np.diff(np.log(economy.grp[base, : economy.num_training])) - np.log(index)
+        fitted = trained[choice.model]
+        row = task_index(economy, choice.target, base)
+        for protocol, levels in (("conditional", fitted.fitted.levels), ("honest", fitted.ex_ante)):
+            logs = np.log(np.asarray(levels, float)[row][:, economy.validation])
+            width = NORMAL_90 * np.sqrt(logs.var(axis=0) + ahead * growth.var(ddof=1))
+            error = np.abs(np.log(economy.grp[base, economy.validation]) - np.median(logs, axis=0))
+            rows.append((economy.bases[base], protocol, int((error <= width).sum()), len(ahead)))
+    return pd.DataFrame(rows, columns=["prices", "protocol", "years inside", "years"])
+
+
+def ar1_table(economy: Economy) -> pd.DataFrame:
+    """AR(1) of every factor: roots, one-step errors in the data, error of the path ahead."""
+    rows = []
+    for j, name in enumerate(economy.factor_names):
+        series = np.asarray(economy.observed.factors)[0, : economy.num_data, j]
+        path = np.asarray(economy.ex_ante.factors)[0, economy.validation, j]
+        cells: list[object] = [name]
+        for known in (series, series[: economy.num_training]):
+            model = evaluate.ar1(known, 1)
+            cells += [float(model.root), float(evaluate.mape(known[1:], model.fitted[1:]))]
+        cells.append(float(evaluate.mape(series[economy.validation], path)))
+        rows.append((*cells, economy.factor_status[name]))
+    columns = [
+        "factor",
+        "root (all years)",
+        "MAPE (all years)",
+        "root (training)",
+        "MAPE (training)",
+    ]
+    return pd.DataFrame(rows, columns=[*columns, "MAPE of the path ahead", "forecast by"])
