@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from diffmig import runtime
 
@@ -51,6 +51,8 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
     if known.data is not None:
         config = experiment.own_data(config)
 
+    config_type, defaults = type(config), config
+
     @dataclass(frozen=True)
     class Options:
         variant: str = known.variant
@@ -63,9 +65,7 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
         """Seed of all random numbers."""
         resume: bool = False
         """Continue the newest unfinished run with the same options."""
-        config: Annotated[type(config), tyro.conf.arg(name="config")] = field(  # type: ignore[valid-type]
-            default_factory=lambda: config
-        )
+        config: config_type = field(default_factory=lambda: defaults)  # type: ignore[valid-type]
         """Choices of the experiment; defaults are those of the variant."""
 
     names = ", ".join(experiment.variants)

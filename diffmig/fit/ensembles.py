@@ -119,6 +119,7 @@ def _fit_chunk(
     )
 
 
+@partial(jax.jit, static_argnames="axis")
 def band(values: Array, axis: int = 0) -> Band:
     """Median and 5 and 95 % quantiles along `axis`; members that are not finite are left out.
 

@@ -138,7 +138,7 @@ def fit_hybrid(key: Array, hybrid: Hybrid, folds: Task, final: Task) -> Fitted:
         final: task that the best candidate is trained on; its later years are forecast.
 
     Returns:
-        Fitted. Pure; vmap over keys and tasks, or `fit_runs` for many.
+        Fitted. Pure; vmap over keys and tasks, or `fit_seeds` for many.
 
     Source: Vavilova, Ketova, Zerari (2025), sections 3.1-3.3.
     """
@@ -155,9 +155,10 @@ def fit_hybrid(key: Array, hybrid: Hybrid, folds: Task, final: Task) -> Fitted:
         return jax.vmap(lambda k, c: _fitness(k, hybrid, c, space, folds))(keys, swarm)
 
     found = optimize.run(key_search, method, evaluate_fn, space, hybrid.num_steps, config=config)
-    hyper = _hyper(hybrid, _inside(space, found.candidate))
+    best = _inside(space, found.candidate)
+    hyper = _hyper(hybrid, best)
     start = key_start if hybrid.common_start else key_final
-    params = _start(start, hybrid, hyper, found.candidate, final)
+    params = _start(start, hybrid, hyper, best, final)
     training = _train(hybrid, params, hyper, final)
     fitted = predict_levels(hybrid, training.params, hyper.units, final)
     diverged = training.diverged | ~jnp.all(jnp.isfinite(fitted))

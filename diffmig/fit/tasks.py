@@ -1,6 +1,7 @@
 """From economic series to what a network is trained on, and back to levels."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -72,6 +73,7 @@ class Task(NamedTuple):
     growing: Array
 
 
+@partial(jax.jit, static_argnames=("target", "index_factor", "first_year"))
 def build_task(
     series: Series,
     target: Target,
@@ -107,11 +109,14 @@ def build_task(
     """
     _check_series(series, score, index_factor)
     num_years = series.grp.shape[0]
-    year = jnp.arange(num_years)
+    year = jnp.arange(num_years, dtype=jnp.int32)
+    num_training = jnp.asarray(num_training).astype(jnp.int32)
     in_training = year < num_training
-    seen = in_training if num_seen is None else year < num_seen
+    seen = in_training
+    if num_seen is not None:
+        seen = year < jnp.asarray(num_seen).astype(jnp.int32)
     log_price = jnp.log(series.price_index / 100.0)
-    last = jnp.take(series.grp, jnp.asarray(num_training) - 1)
+    last = jnp.take(series.grp, num_training - 1)
     previous = jnp.concatenate([series.grp[:1], series.grp[:-1]])
     first = first_year
     if target.kind == "level":
@@ -119,7 +124,8 @@ def build_task(
         inputs = fit_minmax(series.factors, seen)
         x, raw = series.factors, series.grp
     else:
-        x, raw = _growth_inputs(series.factors, index_factor), _real_growth(series, log_price)
+        x = _growth_inputs(series.factors, seen, index_factor)
+        raw = _real_growth(series, log_price)
         seen = seen & (year > 0)  # the first year has no growth
         first = max(first_year, 1)
         scaler, inputs = fit_standard(raw[:, None], seen), fit_standard(x, seen)
@@ -166,11 +172,15 @@ def cast(task: Task, dtype: str) -> Task:
     return jax.tree.map(lambda leaf: leaf.astype(jnp.dtype(dtype)), task)
 
 
-def _growth_inputs(factors: Array, index_factor: int | None) -> Array:
-    """Log growth of positive factors, change of others, log of a price index, [year, factor]."""
-    positive = jnp.all(factors > 0, axis=0)[None, :]
-    logs = jnp.log(jnp.where(positive, factors, 1.0))
-    values = jnp.where(positive, logs, factors)
+def _growth_inputs(factors: Array, seen: Array, index_factor: int | None) -> Array:
+    """Log growth of positive factors, change of others, log of a price index, [year, factor].
+
+    A factor is positive by the years seen; a value that is not, in a later year, enters as the
+    lowest seen.
+    """
+    lowest = jnp.min(jnp.where(seen[:, None], factors, jnp.inf), axis=0)[None, :]
+    logs = jnp.log(jnp.where(factors > 0, factors, jnp.where(lowest > 0, lowest, 1.0)))
+    values = jnp.where(lowest > 0, logs, factors)
     growth = jnp.concatenate([jnp.zeros_like(values[:1]), jnp.diff(values, axis=0)])
     if index_factor is None:
         return growth

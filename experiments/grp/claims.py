@@ -64,7 +64,12 @@ def ledger_entries(
         elif row.sample == "forecast":
             evidence = _growth(economy, printed, row, described, outlooks)
         elif key in settings:
-            evidence = evaluate.Evidence(settings[key], note="a setting, as this run used it")
+            evidence = evaluate.Evidence(
+                note=f"a setting, not a result; this run: {settings[key]:g}"
+            )
+        elif row.id.endswith("num_hidden"):
+            units = described[row.model].fitted.hyper.units[0, :, 0]
+            evidence = evaluate.Evidence(units, note="units that our search found, current prices")
         else:
             evidence = evaluate.Evidence(note="not computed")
         quantity = " ".join(x for x in (row.model, row.prices, row.sample, row.quantity) if x)
@@ -103,7 +108,7 @@ def _accuracy(
     values = {
         protocol: values_by[(base, protocol, row.model, row.sample, metric)]
         for protocol in ("as_described", "conditional", "honest")
-        if not (protocol == "honest" and row.sample == "train")
+        if protocol == "as_described" or row.sample == "validation"
     }
     return evaluate.Evidence(
         **values, bound=bound, bound_kind="upper", bound_slack=slack, note=pair.note
@@ -149,10 +154,10 @@ def _growth(
     return evidence._replace(bound=bounds, bound_kind="interval", note=f"{note}; bound: {origin}")
 
 
-def _settings(economy: Economy, described: dict[str, Trained]) -> dict[str, float | np.ndarray]:
+def _settings(economy: Economy, described: dict[str, Trained]) -> dict[str, float]:
     swarm = METHODS["swarm-literal"].coefficients
     genetic = METHODS["genetic-literal"].coefficients
-    values: dict[str, float | np.ndarray] = {}
+    values: dict[str, float] = {}
     for model, name in zip(MODELS, ("ba_lstm", "ga_bpnn", "pso_elman"), strict=True):
         hybrid = described[model].hybrid
         steps = "num_generations" if model == "GA-BPNN" else "num_iterations"
@@ -161,7 +166,6 @@ def _settings(economy: Economy, described: dict[str, Trained]) -> dict[str, floa
             f"{name}.num_outputs": 1,
             f"{name}.num_members": hybrid.num_members,
             f"{name}.{steps}": hybrid.num_steps,
-            f"{name}.num_hidden": np.asarray(described[model].fitted.hyper.units)[0, :, 0],
             f"{name}.num_hidden_low": hybrid.units[0][0],
             f"{name}.num_hidden_high": hybrid.units[0][1],
             f"{name}.num_epochs": hybrid.epochs[1],

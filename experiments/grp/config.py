@@ -61,6 +61,7 @@ VARIANTS = {
         repaired_members=8,
         repaired_steps=3,
         repaired_epochs=100,
+        study_epochs=40,
         larger_swarm=False,
     ),
     "tiny": replace(

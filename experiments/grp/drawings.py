@@ -11,6 +11,11 @@ from experiments.grp.outlook import NORMAL_90, Outlook
 from experiments.grp.study import Study, study_frame
 
 
+def panel_name(base: str, unit: str) -> str:
+    """Title of a panel of GRP: quantity, unit."""
+    return f"GRP in {base} prices, {unit}"
+
+
 def _lines(
     panel: str, series: str, kind: str, x: np.ndarray, runs: np.ndarray, name: str = "year"
 ) -> pd.DataFrame:
@@ -31,7 +36,7 @@ def loss_table(economy: Economy, described: dict[str, Trained]) -> pd.DataFrame:
     return pd.concat(
         [
             _lines(
-                f"{base} prices",
+                f"training MAPE in {base} prices, %",
                 model,
                 "fitted",
                 np.arange(1, trained.fitted.train_mape.shape[-1] + 1),
@@ -44,15 +49,16 @@ def loss_table(economy: Economy, described: dict[str, Trained]) -> pd.DataFrame:
     )
 
 
-def fit_table(economy: Economy, described: dict[str, Trained]) -> pd.DataFrame:
+def fit_table(economy: Economy, described: dict[str, Trained], unit: str) -> pd.DataFrame:
     """Figure 2: actual GRP and the networks as described."""
     years = economy.years[: economy.num_data]
     tables = []
     for b, base in enumerate(economy.bases):
-        tables.append(_actual(f"{base} prices", years, economy.grp[b]))
+        panel = panel_name(base, unit)
+        tables.append(_actual(panel, years, economy.grp[b]))
         for model, trained in described.items():
             runs = np.asarray(trained.fitted.levels)[b, :, : economy.num_data]
-            tables.append(_lines(f"{base} prices", model, "forecast", years, runs))
+            tables.append(_lines(panel, model, "forecast", years, runs))
     return pd.concat(tables)
 
 
@@ -60,7 +66,7 @@ def factor_table(economy: Economy, units: dict[str, str]) -> pd.DataFrame:
     """Figure 3: factors and their AR(1) forecasts, in levels as printed and by our rule."""
     tables = []
     for j, name in enumerate(economy.factor_names):
-        panel = f"{name}, {units.get(name, '')}".rstrip(", ")
+        panel = f"{name}, {units.get(name, 'unit of the data')}"
         tables.append(
             _actual(
                 panel,
@@ -80,13 +86,13 @@ def factor_table(economy: Economy, units: dict[str, str]) -> pd.DataFrame:
 
 
 def outlook_table(
-    economy: Economy, described: dict[str, Trained], outlook: pd.DataFrame
+    economy: Economy, described: dict[str, Trained], outlook: pd.DataFrame, unit: str
 ) -> pd.DataFrame:
     """Figure 4: GRP to the last forecast year, BA-LSTM as described and the primary forecaster."""
     tables = []
     last = economy.num_data - 1
     for b, base in enumerate(economy.bases):
-        panel = f"{base} prices"
+        panel = panel_name(base, unit)
         tables.append(_actual(panel, economy.years[: economy.num_data], economy.grp[b]))
         if described:
             runs = np.asarray(described["BA-LSTM"].fitted.levels)[b, :, last:]
@@ -110,15 +116,17 @@ def outlook_table(
     return pd.concat(tables)
 
 
-def scenario_table(economy: Economy, outlook: pd.DataFrame) -> pd.DataFrame:
+def scenario_table(economy: Economy, outlook: pd.DataFrame, unit: str) -> pd.DataFrame:
     """GRP under every scenario of the factors."""
     tables = [
-        _actual(f"{base} prices", economy.years[: economy.num_data], economy.grp[b])
+        _actual(panel_name(base, unit), economy.years[: economy.num_data], economy.grp[b])
         for b, base in enumerate(economy.bases)
     ]
     for (base, scenario), rows in outlook.groupby(["prices", "scenario"], sort=False):
         frame = rows[["year", "median", "low", "high"]].rename(columns={"median": "value"})
-        tables.append(frame.assign(panel=f"{base} prices", series=str(scenario), kind="forecast"))
+        tables.append(
+            frame.assign(panel=panel_name(str(base), unit), series=str(scenario), kind="forecast")
+        )
     return pd.concat(tables)
 
 

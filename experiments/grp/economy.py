@@ -52,8 +52,12 @@ class Economy(NamedTuple):
         return slice(self.num_training, self.num_data)
 
 
-def make_economy(config: Config, panel: data.Panel) -> Economy:
+def make_economy(
+    config: Config, panel: data.Panel, as_printed: data.Panel | None = None
+) -> Economy:
     """Series of the only place of `panel` in every price basis.
+
+    `as_printed` has the factors with their misprints, for what is run as described.
 
     Raises:
         DataError: columns are missing, or too few years on either side of the last training year.
@@ -64,13 +68,17 @@ def make_economy(config: Config, panel: data.Panel) -> Economy:
     if num_training < 8 or not config.last_training_year < last < config.last_forecast_year:
         raise _error(
             f"years {first}-{last} do not fit training to {config.last_training_year} and a "
-            f"forecast to {config.last_forecast_year}: at least 8 training years, 1 later and 1 forecast year",
+            f"forecast to {config.last_forecast_year}: at least 8 training years, 1 later and 1 "
+            "forecast year",
             "set --config.last-training-year and --config.last-forecast-year",
         )
     horizon = config.last_forecast_year - last
     years = np.arange(first, config.last_forecast_year + 1)
-    history = np.stack([data.variable(panel, name)[0] for name in config.factors], axis=1)
     names = config.factors
+    history, misprinted = (
+        np.stack([data.variable(source, name)[0] for name in names], axis=1)
+        for source in (panel, as_printed or panel)
+    )
 
     def extended(known: np.ndarray, rule: bool) -> tuple[np.ndarray, np.ndarray]:
         ahead = len(years) - len(known)
@@ -84,7 +92,7 @@ def make_economy(config: Config, panel: data.Panel) -> Economy:
         return np.concatenate([known, np.asarray(path.values)]), in_logs
 
     observed, logs_after_data = extended(history, rule=True)
-    printed, _ = extended(history, rule=False)
+    printed, _ = extended(misprinted, rule=False)
     ex_ante, logs_after_training = extended(history[:num_training], rule=True)
 
     grp = {"current": data.variable(panel, config.grp)[0]}

@@ -54,7 +54,8 @@ def run(
     config: Config, panel: data.Panel, key: Array, stage_fn: fit.RunStage, mesh: Mesh
 ) -> Result:
     """Training, choice, scores, refitting on all years and forecast."""
-    economy = make_economy(config, panel)
+    as_printed = data.load_table("grp_udmurt", corrected=False) if config.replicate else None
+    economy = make_economy(config, panel, as_printed)
     keys = dict(
         zip(("described", "repaired", "study", "refit"), jax.random.split(key, 4), strict=True)
     )

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from diffmig import evaluate
 from experiments.grp.economy import Economy
@@ -28,12 +30,14 @@ def score(
 ) -> dict[str, np.ndarray]:
     """MAPE (percent) and R2 of forecasts [..., year]; `skip` training years have no fit."""
     where = economy.validation if sample == "validation" else slice(skip, economy.num_training)
-    actual = jnp.asarray(economy.grp[base, where])
-    values = jnp.asarray(forecast, actual.dtype)[..., where]
-    return {
-        "mape": np.asarray(evaluate.mape(actual, values)),
-        "r2": np.asarray(evaluate.r2(actual, values)),
-    }
+    actual = economy.grp[base, where]
+    values = _scores(actual, np.asarray(forecast, actual.dtype)[..., where])
+    return dict(zip(METRICS, map(np.asarray, values), strict=True))
+
+
+@jax.jit
+def _scores(actual: Array, forecast: Array) -> tuple[Array, Array]:
+    return evaluate.mape(actual, forecast), evaluate.r2(actual, forecast)
 
 
 def choose(economy: Economy, repaired: dict[str, Trained]) -> list[Choice]:

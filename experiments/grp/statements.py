@@ -73,11 +73,12 @@ def statement_evidence(
 def factor_error(economy: Economy, factor: str) -> evaluate.Evidence:
     """One-step in-sample MAPE of an OLS AR(1); honest: of its path over validation."""
     column = economy.factor_names.index(factor)
-    series = np.asarray(economy.observed.factors)[0, : economy.num_data, column]
+    series = np.asarray(economy.printed.factors)[0, : economy.num_data, column]
     whole = evaluate.ar1(series, 1)
     in_sample = float(evaluate.mape(series[1:], whole.fitted[1:]))
     path = np.asarray(economy.ex_ante.factors)[0, economy.validation, column]
-    ahead = float(evaluate.mape(series[economy.validation], path))
+    actual = np.asarray(economy.observed.factors)[0, economy.validation, column]
+    ahead = float(evaluate.mape(actual, path))
     root = float(whole.root)
     note = "error read as one-step in-sample MAPE; honest: path over the validation years"
     if abs(root) >= 1:
