@@ -32,6 +32,7 @@ from diffmig.evaluate.significance import (
     PairedTest,
     bootstrap_median_difference,
     diebold_mariano,
+    holm,
     sign_test,
     wilcoxon_signed_rank,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "diebold_mariano",
     "drift",
     "half_unit",
+    "holm",
     "last_value",
     "ledger_frame",
     "ledger_totals",

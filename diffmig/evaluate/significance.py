@@ -192,6 +192,34 @@ def bootstrap_median_difference(
     return DifferenceInterval(float(jnp.median(difference)), float(low), float(high), level)
 
 
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p-values adjusted for the number of tests: the chance of any false rejection stays below the
+    level.
+
+    p_(i) -> max_{j <= i} min(1, (m - j + 1) p_(j)),  p_(1) <= ... <= p_(m)
+
+    Args:
+        p_values: one per test, [test], in [0, 1].
+
+    Returns:
+        adjusted p-values, [test].
+
+    Raises:
+        ValueError: not one axis, or a value outside [0, 1].
+
+    Source: Holm, 1979, A simple sequentially rejective multiple test procedure, Scandinavian
+    Journal of Statistics 6(2).
+    """
+    p = np.asarray(p_values, float)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p_values: expected values in [0, 1] along one axis, got {p_values}")
+    order = np.argsort(p)
+    stepped = np.minimum(1.0, np.arange(p.size, 0, -1) * p[order])
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return adjusted
+
+
 def _differences(first: ArrayLike, second: ArrayLike, least: int = MIN_PAIRS) -> np.ndarray:
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape or first.ndim != 1:

@@ -1,6 +1,6 @@
 """Training: losses, gradient steps inside vmap, hybrids of networks and searches, ensembles."""
 
-from diffmig.fit.ensembles import Band, band, fit_seeds, member
+from diffmig.fit.ensembles import NETWORKS_PER_BLOCK, Band, band, fit_seeds, member
 from diffmig.fit.gradient import OPTIMIZERS, Training, train
 from diffmig.fit.hybrids import (
     FIT_STATUS,
@@ -12,11 +12,12 @@ from diffmig.fit.hybrids import (
     train_fixed,
 )
 from diffmig.fit.losses import weighted_mape, weighted_mse
-from diffmig.fit.stages import RunStage, run_stage
+from diffmig.fit.stages import RunStage, run_rows, run_stage
 from diffmig.fit.tasks import Series, Target, Task, build_task, cast, levels
 
 __all__ = [
     "FIT_STATUS",
+    "NETWORKS_PER_BLOCK",
     "OPTIMIZERS",
     "Band",
     "Fitted",
@@ -35,6 +36,7 @@ __all__ = [
     "levels",
     "member",
     "predict_levels",
+    "run_rows",
     "run_stage",
     "train",
     "train_fixed",

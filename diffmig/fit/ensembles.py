@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from diffmig.batching import batched
 from diffmig.fit.hybrids import Fitted, Hybrid, fit_hybrid
-from diffmig.fit.stages import RunStage, run_stage
+from diffmig.fit.stages import RunStage, run_rows, run_stage
 from diffmig.fit.tasks import Task
 
 NETWORKS_PER_BLOCK = 256  # networks trained side by side on one device; more leave the cache
@@ -39,7 +39,7 @@ def fit_seeds(
 ) -> Fitted:
     """`num_seeds` runs of a hybrid on every task, [task, seed, ...].
 
-    Run r = task * num_seeds + seed draws from fold_in(key, seed), so that tasks share their seeds
+    A run draws from fold_in(key, seed), so that tasks share their seeds
     and a run does not depend on how many there are, nor on chunks, blocks and devices.
 
     Args:
@@ -58,57 +58,38 @@ def fit_seeds(
         ValueError: `num_seeds` or `runs_per_chunk` < 1, or task axes that differ.
     """
     num_tasks = finals.grp.shape[0]
-    if num_seeds < 1 or runs_per_chunk < 1 or folds.grp.shape[0] != num_tasks:
+    if num_seeds < 1 or folds.grp.shape[0] != num_tasks:
         raise ValueError(
-            f"expected num_seeds and runs_per_chunk >= 1 and one set of folds per task, got "
-            f"{num_seeds}, {runs_per_chunk} and {folds.grp.shape[0]} sets for {num_tasks} tasks"
+            f"expected num_seeds >= 1 and one set of folds per task, got {num_seeds} and "
+            f"{folds.grp.shape[0]} sets for {num_tasks} tasks"
         )
-    num_runs = num_tasks * num_seeds
-    num_devices = 1 if mesh is None else mesh.size
-    size = -(-min(runs_per_chunk, num_runs) // num_devices) * num_devices
-    num_chunks = -(-num_runs // size)
     networks_per_run = hybrid.num_members * folds.grp.shape[1]
-    chunk = partial(
-        _fit_chunk,
-        hybrid=hybrid,
-        block=max(1, NETWORKS_PER_BLOCK // networks_per_run),
+    block = max(1, NETWORKS_PER_BLOCK // networks_per_run)
+    rows = np.indices((num_tasks, num_seeds)).reshape(2, -1)
+    fitted = run_rows(
+        name,
+        lambda rows: _fit_rows(key, folds, finals, rows, hybrid=hybrid, block=block, mesh=mesh),
+        tuple(rows),
+        rows_per_chunk=runs_per_chunk,
+        stage_fn=stage_fn,
         mesh=mesh,
-        num_seeds=num_seeds,
     )
-    rows = np.minimum(np.arange(num_chunks * size), num_runs - 1).reshape(num_chunks, size)
-
-    def chunk_fn(state: Fitted, index: int) -> Fitted:
-        # to the host shard by shard: devices that share a processor may deadlock in a collective
-        fitted = jax.device_get(chunk(key, folds, finals, rows[index]))
-        return jax.tree.map(partial(_with_rows, first=index * size), state, fitted)
-
-    shapes = jax.eval_shape(chunk, key, folds, finals, rows[0])
-    empty = jax.tree.map(lambda s: np.zeros((rows.size, *s.shape[1:]), s.dtype), shapes)
-    fitted = stage_fn(name, empty, chunk_fn, num_chunks)
-    return jax.tree.map(
-        lambda x: jnp.asarray(x)[:num_runs].reshape(num_tasks, num_seeds, *x.shape[1:]), fitted
-    )
+    shape = (num_tasks, num_seeds)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).reshape(*shape, *leaf.shape[1:]), fitted)
 
 
-def _with_rows(state: Any, rows: np.ndarray, *, first: int) -> np.ndarray:
-    filled = np.array(state)
-    filled[first : first + len(rows)] = rows
-    return filled
-
-
-@partial(jax.jit, static_argnames=("hybrid", "block", "mesh", "num_seeds"))
-def _fit_chunk(
+@partial(jax.jit, static_argnames=("hybrid", "block", "mesh"))
+def _fit_rows(
     key: Array,
     folds: Task,
     finals: Task,
-    rows: Array,
+    rows: tuple[Array, Array],
     *,
     hybrid: Hybrid,
     block: int,
     mesh: Mesh | None,
-    num_seeds: int,
 ) -> Fitted:
-    task, seed = rows // num_seeds, rows % num_seeds
+    task, seed = rows
     keys = jax.vmap(lambda s: jax.random.fold_in(key, s))(seed)
     take = partial(jax.tree.map, lambda leaf: leaf[task])
     return batched(

@@ -71,13 +71,16 @@ class Hybrid:
                 raise ValueError(
                     f"{name}: expected lower bound <= upper bound, got {getattr(self, name)}"
                 )
+        if self.epochs[0] < 1:
+            raise ValueError(f"epochs: expected at least 1, got {self.epochs}")
         if self.search == "hyper" and not self._free():
             raise ValueError("search 'hyper' needs a hyper-parameter whose bounds differ")
         if self.search != "hyper" and self._free():
             raise ValueError(
                 f"search {self.search!r} needs fixed hyper-parameters, free: {self._free()}"
             )
-        if self.units[0][0] < 1 or max(high for _, high in self.units) > self.network.width:
+        lowest, highest = (pick(n for pair in self.units for n in pair) for pick in (min, max))
+        if self.units[0][0] < 1 or lowest < 0 or highest > self.network.width:
             raise ValueError(
                 f"units: expected 1..{self.network.width} (the padded width) in the first layer, "
                 f"0..{self.network.width} in others, got {self.units}"
@@ -195,23 +198,28 @@ def train_fixed(key: Array, hybrid: Hybrid, hyper: Hyper, task: Task) -> tuple[T
 def _fitness(
     key: Array, hybrid: Hybrid, candidate: Any, space: optimize.Space, folds: Task
 ) -> Array:
-    """Mean MAPE of a candidate over the scored years of the folds, percent."""
+    """Mean MAPE of a candidate over the scored years of the folds, percent; NaN, which loses, where
+    its training diverged."""
     candidate = _inside(space, candidate)
     hyper = _hyper(hybrid, candidate)
 
     def on_fold(task: Task) -> Array:
-        params = _start(key, hybrid, hyper, candidate, task)
+        params, diverged = _start(key, hybrid, hyper, candidate, task), jnp.zeros((), bool)
         if hybrid.search != "weights":
-            params = _train(hybrid, params, hyper, task).params
+            training = _train(hybrid, params, hyper, task)
+            params, diverged = training.params, training.diverged
         fitted = predict_levels(hybrid, params, hyper.units, task)
-        return weighted_mape(task.grp, fitted, task.score)
+        return jnp.where(diverged, jnp.nan, weighted_mape(task.grp, fitted, task.score))
 
     return jnp.mean(jax.vmap(on_fold)(folds))
 
 
 def _train(hybrid: Hybrid, params: Any, hyper: Hyper, task: Task) -> Training:
+    # no weight on later years is not enough: an infinite output times 0 would be NaN
+    x = jnp.where(task.after[:, None] > 0, 0.0, task.x)
+
     def loss_fn(params: Any) -> tuple[Array, Array]:
-        outputs = predict(hybrid.network, params, task.x, hyper.units, hybrid.layout)
+        outputs = predict(hybrid.network, params, x, hyper.units, hybrid.layout)
         fitted = levels(task, outputs)
         return (
             weighted_mse(task.y, outputs, task.weight),

@@ -202,15 +202,16 @@ def draw_bars(
     _check_table(table, ("label", "value"))
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
-    thickness = 0.8 / len(series)
-    num_lines = len(labels) * max(1.0, 0.6 * len(series))
+    beside = 1 if table["label"].is_unique else len(series)  # bars that share a label
+    thickness = 0.8 / beside
+    num_lines = len(labels) * max(1.0, 0.6 * beside)
     drawn, axes = figure(title, x_label, "", source, height=max(_HEIGHT, 1.8 + 0.42 * num_lines))
     axis = axes[0, 0]
     for row, name in enumerate(series):
         part = table if name is None else table[table["series"] == name]
         at = (
             np.array([labels.index(label) for label in part["label"]])
-            + (row - (len(series) - 1) / 2) * thickness
+            + (row - (len(series) - 1) / 2) * thickness * (beside > 1)
         )
         axis.barh(
             at,

@@ -106,16 +106,23 @@ def _no_gain(economy: Economy, study: Study) -> evaluate.Evidence:
     by = {
         key: part.to_numpy() for key, part in frame.groupby(["prices", "layers", "units"])["mape"]
     }
-    rivals = [(n, u) for n in (1, 2) for u in (10, 15, 20, 40) if (n, u) != (1, 10)]
-    gains = []
-    for base in economy.bases:
-        for layers, units in rivals:
-            own, plain = by[(base, layers, units)], by[(base, 1, 10)]
-            if np.median(own) < np.median(plain) and len(own) >= 6:
-                p_value = evaluate.wilcoxon_signed_rank(own, plain).p_value
-                if p_value < 0.05 / (len(rivals) * len(economy.bases)):
-                    gains.append(f"{layers} x {units} in {base} prices")
-    note = "paired Wilcoxon over seeds, Bonferroni"
+    rivals = [
+        (base, layers, units)
+        for base in economy.bases
+        for layers, units in ((1, 15), (1, 20), (1, 40), (2, 10), (2, 15), (2, 20), (2, 40))
+    ]
+    pairs = [(by[rival], by[(rival[0], 1, 10)]) for rival in rivals]
+    if len(pairs[0][0]) < evaluate.MIN_SEEDS:
+        return evaluate.Evidence(note=f"fewer than {evaluate.MIN_SEEDS} seeds")
+    tests = [evaluate.wilcoxon_signed_rank(own, plain).p_value for own, plain in pairs]
+    gains = [
+        f"{layers} x {units} in {base} prices"
+        for (base, layers, units), (own, plain), p in zip(
+            rivals, pairs, evaluate.holm(tests), strict=True
+        )
+        if p < 0.05 and np.median(own) < np.median(plain)
+    ]
+    note = "paired Wilcoxon test over seeds, Holm"
     if gains:
         note += "; better: " + ", ".join(gains)
     return evaluate.Evidence(as_described=not gains, note=note)

@@ -1,5 +1,6 @@
 """Section 4.1: do wider or deeper networks, or larger swarms, help?"""
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -54,7 +55,6 @@ def run_study(
     settings = tuple((width, layers) for layers in LAYERS for width in WIDTHS)
     units = jnp.array([[w, w if n == 2 else 0] for w, n in settings], jnp.int32)
     shape = (len(settings), len(economy.bases), config.num_seeds)
-    setting, base, seed = (jnp.asarray(i.ravel()) for i in np.indices(shape))
 
     def one(run: tuple[Array, Array, Array]) -> Array:
         setting, base, seed = run
@@ -64,17 +64,20 @@ def run_study(
         task = jax.tree.map(lambda leaf: leaf[base], tasks)
         return fit.train_fixed(jax.random.fold_in(key, seed), hybrid, hyper, task)[1]
 
-    compiled = jax.jit(partial(batched, one, block=32, mesh=mesh))
-    empty = np.zeros((seed.size, len(economy.years)), np.float32)
-    levels = stage_fn(
-        "widths-and-layers", empty, lambda _, __: jax.device_get(compiled((setting, base, seed))), 1
+    levels = fit.run_rows(
+        "widths-and-layers",
+        jax.jit(partial(batched, one, block=32, mesh=mesh)),
+        tuple(index.ravel() for index in np.indices(shape)),
+        rows_per_chunk=math.prod(shape),
+        stage_fn=stage_fn,
+        mesh=mesh,
     )
     larger = None
     if config.larger_swarm:
         swarm = as_described(config)["PSO-Elman"]
         doubled = replace(swarm, num_members=2 * swarm.num_members)
         larger = run_as_described(key, config, economy, doubled, "larger-swarm", stage_fn, mesh)
-    return Study(settings, np.asarray(levels).reshape(*shape, -1), larger)
+    return Study(settings, levels.reshape(*shape, -1), larger)
 
 
 def study_frame(economy: Economy, study: Study) -> pd.DataFrame:

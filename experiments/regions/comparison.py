@@ -55,7 +55,7 @@ def compare(
             finite = np.isfinite(network) & np.isfinite(by_name[name])
             pairs.append((network[finite], by_name[name][finite]))
         wilcoxon = [evaluate.wilcoxon_signed_rank(*pair) for pair in pairs]
-        adjusted = holm([test.p_value for test in wilcoxon])
+        adjusted = evaluate.holm([test.p_value for test in wilcoxon])
         for k, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             resampled = jax.random.fold_in(jax.random.fold_in(key, number), k)
             interval = evaluate.bootstrap_median_difference(resampled, *pair)
@@ -77,20 +77,22 @@ def compare(
     return tuple(found)
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p values that keep the chance of any false rejection below the level.
+def median_intervals(
+    key: Array, mape: dict[str, dict[str, np.ndarray]]
+) -> dict[str, dict[str, evaluate.DifferenceInterval]]:
+    """Median MAPE over regions with its 90 % bootstrap interval, by protocol and forecaster.
 
-    p_(i) -> max_{j <= i} min(1, (m - j + 1) p_(j)), p_(1) <= ... <= p_(m)
-
-    Source: Holm, 1979, A simple sequentially rejective multiple test procedure, Scandinavian
-    Journal of Statistics 6(2).
+    All are resampled with the same regions.
     """
-    p = np.asarray(p_values, float)
-    order = np.argsort(p)
-    stepped = np.minimum(1.0, np.arange(len(p), 0, -1) * p[order])
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(stepped)
-    return adjusted
+    return {
+        protocol: {
+            name: evaluate.bootstrap_median_difference(
+                key, errors[np.isfinite(errors)], np.zeros(int(np.isfinite(errors).sum()))
+            )
+            for name, errors in by_name.items()
+        }
+        for protocol, by_name in mape.items()
+    }
 
 
 def answer(
@@ -119,13 +121,14 @@ def answer(
             f"the best baseline ({rival}) {medians[rival]:.2f} %: {'; '.join(parts)}."
         )
     verdicts = [c.outcome == "better" for c in comparisons if c.protocol == "honest"]
-    head = "Yes" if all(verdicts) else "No" if not any(verdicts) else "Not all of them"
+    some = f"Only {sum(verdicts)} of {len(verdicts)}"
+    head = "Yes" if all(verdicts) else some if any(verdicts) else "No"
     num_regions = len(mape["honest"]["network"])
     tests = f"{num_regions} regions, signed-rank tests at {significance:g} after Holm's correction"
     return f"{head} ({tests}). {' '.join(sentences)}"
 
 
 def _listed(names: Sequence[str], total: int) -> str:
-    if not names:
-        return f"none of {total} baselines"
+    if not names or len(names) == total:
+        return f"{'all' if names else 'none'} of the {total} baselines"
     return f"{len(names)} of {total} baselines ({', '.join(names)})"

@@ -8,7 +8,8 @@ class Config:
     """Which columns enter, what the grid holds, how long everything trains.
 
     Attributes:
-        place_column, year_column: of a file of your own.
+        place_column: column of place names in a file of your own.
+        year_column: column of years in a file of your own.
         grp: column of gross regional product: in constant prices, or in current prices together
             with `price_index` or `volume_index`.
         price_index: column of the price index, percent of the previous year; empty: none.
@@ -19,9 +20,12 @@ class Config:
         aggregate: column that is not 0 for places that are sums of others; these are left out.
         last_training_year: last year that training, scaling and selection see; 0: six before the
             last.
-        networks, targets, weight_decays: the grid that selection chooses from.
+        networks: grid that selection chooses from: LSTM, Elman, BPNN.
+        targets: grid: growth (log growth of GRP from that of the factors), level.
+        weight_decays: grid: decoupled weight decay, 1 per unit of learning rate.
         units: hidden units of every network.
-        learning_rate, epochs: training of every network, Adam.
+        learning_rate: step of Adam, 1.
+        epochs: full-batch steps of every training.
         selection_horizon: years scored by every rolling origin inside the training years.
         num_origins: rolling origins, the last one `selection_horizon` years before training ends.
         selection_seeds: runs of every grid point, region and origin.
@@ -56,7 +60,14 @@ class Config:
 BASE = Config()
 VARIANTS = {
     "base": BASE,
-    "quick": replace(BASE, weight_decays=(0.01, 3.0), epochs=100, num_origins=2, selection_seeds=1),
+    "quick": replace(
+        BASE,
+        networks=("Elman", "BPNN"),
+        weight_decays=(0.01, 3.0),
+        epochs=100,
+        num_origins=2,
+        selection_seeds=1,
+    ),
     "tiny": replace(
         BASE,
         networks=("BPNN",),

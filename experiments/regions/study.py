@@ -6,16 +6,17 @@ from itertools import product
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
 from diffmig import data, evaluate, fit
-from experiments.regions.comparison import Comparison, compare
+from experiments.regions.comparison import Comparison, compare, median_intervals
 from experiments.regions.config import Config
-from experiments.regions.places import Regions, cobb_douglas, extend_factors, make_regions
+from experiments.regions.places import Regions, make_regions
+from experiments.regions.rivals import PROTOCOLS, forecast_baselines
 from experiments.regions.training import (
-    PROTOCOLS,
     Rows,
     Runs,
     build_tasks,
@@ -44,7 +45,8 @@ class Result(NamedTuple):
         baselines: forecasts of the years after training, [region, horizon], by protocol and name.
         mape: MAPE after training of the ensemble median ("network") and of every baseline,
             [region], percent, by protocol and name.
-        seed_mape: the same of every run, [protocol, region, seed].
+        median_mape: median of `mape` over regions with its 90 % bootstrap interval.
+        seed_mape: MAPE after training of every run, [protocol, region, seed].
         comparisons: network against every baseline, protocol by protocol.
         num_trained, num_diverged: trainings, and those that met a value that is not finite.
     """
@@ -56,6 +58,7 @@ class Result(NamedTuple):
     levels: np.ndarray
     baselines: dict[str, dict[str, np.ndarray]]
     mape: dict[str, dict[str, np.ndarray]]
+    median_mape: dict[str, dict[str, evaluate.DifferenceInterval]]
     seed_mape: np.ndarray
     comparisons: tuple[Comparison, ...]
     num_trained: int
@@ -71,7 +74,7 @@ def run(
         DataError: the panel does not fit the config, see `make_regions`.
     """
     regions = make_regions(config, panel)
-    key_selection, key_final, key_bootstrap = jax.random.split(key, 3)
+    key_selection, key_final, key_tests, key_median = jax.random.split(key, 4)
     tasks = build_tasks(config, regions)
     rows_of = partial(_rows, config, len(regions.names))
     train = partial(train_rows, config=config, tasks=tasks, stage_fn=stage_fn, mesh=mesh)
@@ -105,7 +108,7 @@ def run(
     }
     levels = np.stack([final[chosen[name]].levels[:, p] for p, name in enumerate(PROTOCOLS)])
     levels = levels.reshape(len(PROTOCOLS), len(regions.names), config.num_seeds, -1).astype(float)
-    baselines = _baselines(regions)
+    baselines = forecast_baselines(regions)
     after = slice(regions.num_training, None)
     network = dict(zip(PROTOCOLS, _ensemble_median(levels, 2)[..., after], strict=True))
     mape = {
@@ -124,8 +127,9 @@ def run(
         levels=levels,
         baselines=baselines,
         mape=mape,
+        median_mape=median_intervals(key_median, mape),
         seed_mape=_mape(regions.grp[:, None, after], levels[..., after]),
-        comparisons=compare(key_bootstrap, mape, config.significance),
+        comparisons=compare(key_tests, mape, config.significance),
         num_trained=sum(len(runs.diverged) for runs in trained),
         num_diverged=sum(int(runs.diverged.sum()) for runs in trained),
     )
@@ -158,30 +162,9 @@ def _selection_scores(config: Config, regions: Regions, runs: Runs) -> np.ndarra
     return np.mean(by_origin, axis=(0, 2))
 
 
-def _baselines(regions: Regions) -> dict[str, dict[str, np.ndarray]]:
-    """Forecasts with the information of each protocol: those without factors in both, the
-    production function with actual or forecast factors."""
-    num_training, num_years = regions.num_training, len(regions.years)
-    known = regions.grp[:, :num_training]
-    naive = {
-        name: np.asarray(forecaster(known, num_years - num_training))
-        for name, forecaster in evaluate.BASELINES.items()
-        if num_training > 10 or name != "mean growth of 10 years"
-    }
-    factors = (regions.factors, extend_factors(regions.factors[:, :num_training], num_years))
-    return {
-        protocol: {
-            **naive,
-            "Cobb-Douglas": cobb_douglas(known, path, num_training, differences=False),
-            "Cobb-Douglas of growth": cobb_douglas(known, path, num_training, differences=True),
-        }
-        for protocol, path in zip(PROTOCOLS, factors, strict=True)
-    }
-
-
 def _ensemble_median(levels: np.ndarray, axis: int) -> np.ndarray:
     """Median over the finite runs of an ensemble."""
-    return np.asarray(fit.band(levels, axis).median)
+    return np.asarray(fit.band(jnp.asarray(levels), axis).median)
 
 
 def _mape(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:

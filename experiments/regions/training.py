@@ -1,8 +1,10 @@
 """Every network of the study: grid points x origins x regions x seeds as rows of one batch."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +15,14 @@ from diffmig import fit
 from diffmig.batching import batched
 from diffmig.networks import BPNN, LSTM, Elman, Layout
 from experiments.regions.config import Config
-from experiments.regions.places import Regions, extend_factors
+from experiments.regions.places import Regions
+from experiments.regions.rivals import extend_factors
 
-PROTOCOLS = ("conditional", "honest")  # factors after the training years: actual, forecast
-NETWORKS = {
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "LSTM": LSTM,
     "Elman": Elman,
     "BPNN": partial(BPNN, hidden="tanh", output="identity", bias_terms=True),
 }
-NETWORKS_PER_BLOCK = 240  # trained side by side on one device; more leave the cache
 
 
 class Runs(NamedTuple):
@@ -59,8 +60,10 @@ def build_tasks(config: Config, regions: Regions) -> fit.Task:
     The protocols differ in the inputs after the origin only, so that one training serves both.
     """
     ends, num_years = training_ends(config, regions), len(regions.years)
-    forecast = [extend_factors(regions.factors[:, :end], num_years) for end in ends]
-    factors = np.stack([np.stack([regions.factors] * len(ends)), np.stack(forecast)], axis=2)
+    actual = jnp.asarray(regions.factors)
+    factors = jnp.stack(
+        [jnp.stack([actual, extend_factors(actual, int(end))], axis=1) for end in ends]
+    )
     nothing, constant_prices = jnp.zeros(num_years), jnp.full(num_years, 100.0)
 
     def tasks_of(kind: str) -> fit.Task:
@@ -71,7 +74,7 @@ def build_tasks(config: Config, regions: Regions) -> fit.Task:
         over_protocols = jax.vmap(one, (0, None, None))
         over_regions = jax.vmap(over_protocols, (0, 0, None))
         over_origins = jax.jit(jax.vmap(over_regions, (0, None, 0)))
-        return over_origins(jnp.asarray(factors), jnp.asarray(regions.grp), jnp.asarray(ends))
+        return over_origins(factors, jnp.asarray(regions.grp), jnp.asarray(ends))
 
     return jax.tree.map(lambda *t: jnp.stack(t), *(tasks_of(kind) for kind in config.targets))
 
@@ -88,35 +91,24 @@ def train_rows(
 ) -> Runs:
     """All `rows` by one compiled program of fixed size, saved chunk by chunk.
 
-    A run draws from fold_in(fold_in(key, region), seed): it depends neither on the other rows nor on
-    chunks, blocks and devices.
+    A run draws from fold_in(fold_in(key, region), seed): beyond float32 rounding it depends
+    neither on the other rows nor on chunks, blocks and devices.
     """
-    num_rows, num_devices = len(rows.seed), 1 if mesh is None else mesh.size
-    size = -(-config.runs_per_chunk // num_devices) * num_devices
-    num_chunks = -(-num_rows // size)
-    index = np.minimum(np.arange(num_chunks * size), num_rows - 1).reshape(num_chunks, size)
-    chunk = partial(_train_chunk, key, tasks, hybrid=_hybrid(config, network), mesh=mesh)
-
-    def chunk_fn(state: Runs, number: int) -> Runs:
-        # to the host shard by shard: devices that share a processor may deadlock in a collective
-        done = jax.device_get(chunk(Rows(*(x[index[number]] for x in rows))))
-        filled = Runs(*(np.array(x) for x in state))
-        for whole, part in zip(filled, done, strict=True):
-            whole[number * size : (number + 1) * size] = part
-        return filled
-
-    num_years = tasks.x.shape[-2]
-    empty = Runs(
-        np.zeros((index.size, len(PROTOCOLS), num_years), np.float32), np.zeros(index.size, bool)
+    hybrid = _hybrid(config, network)
+    return fit.run_rows(
+        name,
+        lambda rows: Runs(*_train_rows(key, tasks, rows, hybrid=hybrid, mesh=mesh)),
+        rows,
+        rows_per_chunk=config.runs_per_chunk,
+        stage_fn=stage_fn,
+        mesh=mesh,
     )
-    runs = stage_fn(name, empty, chunk_fn, num_chunks)
-    return Runs(*(np.asarray(x)[:num_rows] for x in runs))
 
 
 @partial(jax.jit, static_argnames=("hybrid", "mesh"))
-def _train_chunk(
+def _train_rows(
     key: Array, tasks: fit.Task, rows: Rows, *, hybrid: fit.Hybrid, mesh: Mesh | None
-) -> Runs:
+) -> tuple[Array, Array]:
     fold_in = jax.vmap(jax.random.fold_in)
     keys = fold_in(jax.vmap(partial(jax.random.fold_in, key))(rows.region), rows.seed)
     chosen = jax.tree.map(lambda leaf: leaf[rows.target, rows.origin, rows.region], tasks)
@@ -125,17 +117,17 @@ def _train_chunk(
         units=jnp.full((len(rows.seed), 1), hybrid.units[0][0], jnp.int32),
         learning_rate=jnp.full(len(rows.seed), 10.0 ** hybrid.log10_learning_rate[0]),
         epochs=jnp.full(len(rows.seed), hybrid.epochs[0], jnp.int32),
-        weight_decay=rows.weight_decay,
+        weight_decay=jnp.asarray(rows.weight_decay),
     )
 
-    def one(run: tuple[Array, fit.Hyper, fit.Task]) -> Runs:
+    def one(run: tuple[Array, fit.Hyper, fit.Task]) -> tuple[Array, Array]:
         key, hyper, both = run
         known = jax.tree.map(lambda leaf: leaf[0], both)
         training, _ = fit.train_fixed(key, hybrid, hyper, known)
         levels = jax.vmap(partial(fit.predict_levels, hybrid, training.params, hyper.units))(both)
-        return Runs(levels, training.diverged | ~jnp.all(jnp.isfinite(levels)))
+        return levels, training.diverged | ~jnp.all(jnp.isfinite(levels))
 
-    return batched(one, (keys, hyper, chosen), block=NETWORKS_PER_BLOCK, mesh=mesh)
+    return batched(one, (keys, hyper, chosen), block=fit.NETWORKS_PER_BLOCK, mesh=mesh)
 
 
 def _hybrid(config: Config, network: str) -> fit.Hybrid:

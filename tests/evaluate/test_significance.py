@@ -135,3 +135,11 @@ def test_bootstrap_covers_the_median() -> None:
 def test_wrong_input_is_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(evaluate.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(evaluate.holm([0.5, 0.9]), [1.0, 1.0])
+    for wrong in ([0.5, np.nan], [[0.1]], [1.5]):
+        with pytest.raises(ValueError, match="p_values"):
+            evaluate.holm(wrong)

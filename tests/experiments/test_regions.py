@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import jax
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 from scipy import stats
 
 from diffmig import data, evaluate, explain, fit, report
-from diffmig.batching import batch_mesh
 from experiments.regions import EXPERIMENT
-from experiments.regions.comparison import answer, compare, holm
+from experiments.regions.comparison import answer, compare
 from experiments.regions.config import VARIANTS
 from experiments.regions.places import make_regions
 from experiments.regions.rivals import cobb_douglas, extend_factors
 from experiments.regions.study import run
+from experiments.regions.training import Rows, build_tasks, train_rows
 
 ELASTICITIES = np.array([0.3, 0.6])
 CONFIG = replace(VARIANTS["tiny"], factors=("capital", "labour"), targets=("growth",), epochs=150)
@@ -92,11 +93,21 @@ def test_honest_forecasts_do_not_know_the_held_out_factors(panel, result):
     np.testing.assert_array_equal(other.baselines["honest"][name], result.baselines["honest"][name])
 
 
-def test_chunks_and_devices_change_no_number(panel, result):
-    config = replace(CONFIG, runs_per_chunk=7)
-    other = run(config, panel, jax.random.key(1), fit.run_stage, batch_mesh())
-    np.testing.assert_allclose(other.levels, result.levels, rtol=1e-5)
-    assert other.chosen == result.chosen
+def test_a_run_does_not_depend_on_the_rows_beside_it(panel, result):
+    regions, tasks = result.regions, build_tasks(CONFIG, result.regions)
+    num_rows = 150  # two chunks
+    rng = np.random.default_rng(2)
+    region, seed = rng.integers(0, len(regions.names), num_rows), rng.integers(0, 9, num_rows)
+    zero = np.zeros(num_rows, int)
+    rows = Rows(zero, zero, region, seed, np.full(num_rows, 0.01))
+    order = rng.permutation(num_rows)
+    mixed = Rows(*(x[order] for x in rows))
+    first, second = (
+        train_rows(jax.random.key(4), CONFIG, "BPNN", tasks, r, "s", fit.run_stage, None)
+        for r in (rows, mixed)
+    )
+    np.testing.assert_allclose(second.levels, first.levels[order], rtol=1e-5)
+    assert np.unique(first.levels[:, 0, -1]).size == np.unique(region * 9 + seed).size
 
 
 def test_production_function_finds_exact_elasticities_and_follows_new_factors():
@@ -140,11 +151,6 @@ def test_factors_are_forecast_region_by_region_and_never_explode():
     hidden = factors.copy()
     hidden[:, 11:] = np.nan
     np.testing.assert_array_equal(extend_factors(jax.numpy.asarray(hidden), 11), path)
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(holm([0.5, 0.9]), [1.0, 1.0])
 
 
 def test_outcomes_follow_the_adjusted_test(key):
@@ -226,7 +232,8 @@ def test_too_few_regions_for_a_test_are_refused():
 
 
 def test_us_states_run_and_are_written(tmp_path):
-    pytest.importorskip("linearmodels", reason="US states come with the extra data")
+    if find_spec("linearmodels") is None:
+        pytest.skip('US states come with pip install "diffmig[data]"')
     config = VARIANTS["tiny"]
     with report.open_run(tmp_path, "regions", "tiny", config, seed=0) as written:
         found = run(
