@@ -49,8 +49,9 @@ def main(options: Options) -> Path:
         options.out,
         "diffmig: five papers, checked",
         [
-            "Every printed number that an experiment touches has a row in the claims ledger: what the paper's own "
-            "protocol gives, what is left with the evaluated years hidden, and a computed verdict."
+            "Every printed number that an experiment touches has a row in the claims ledger: what "
+            "the paper's own protocol gives, what is left with the evaluated years hidden, and a "
+            "computed verdict."
         ],
     )
     totals = evaluate.ledger_totals(report.read_ledger(options.out / "ledger.csv"))

@@ -5,6 +5,7 @@ Losses are paired: row i of both belongs to the same region, series or year. On 
 no power (six years give a least two-sided p of 0.03): claim skill from many regions.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -192,7 +193,7 @@ def bootstrap_median_difference(
     return DifferenceInterval(float(jnp.median(difference)), float(low), float(high), level)
 
 
-def holm(p_values: ArrayLike) -> np.ndarray:
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """p-values adjusted for the number of tests: the chance of any false rejection stays below the
     level.
 

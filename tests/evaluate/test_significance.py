@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from diffmig import evaluate
 from diffmig.evaluate import (
     bootstrap_median_difference,
     diebold_mariano,
