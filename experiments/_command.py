@@ -40,6 +40,8 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
     start()
     import tyro
 
+    from diffmig.data import DataError
+
     argv = sys.argv[1:] if arguments is None else arguments
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--variant", default="base")
@@ -75,15 +77,18 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
         prog=f"python -m experiments.{experiment.name}",
         description=f"{experiment.question} Variants: {names}.",
     )
-    execute(
-        experiment,
-        options.variant,
-        options.config,
-        options.data,
-        options.out,
-        options.seed,
-        options.resume,
-    )
+    try:
+        execute(
+            experiment,
+            options.variant,
+            options.config,
+            options.data,
+            options.out,
+            options.seed,
+            options.resume,
+        )
+    except DataError as error:
+        _stop(str(error))
 
 
 def start() -> None:
@@ -100,32 +105,32 @@ def execute(
     seed: int,
     resume: bool,
 ) -> Path:
-    """Run folder of a finished run; data errors end the program with their text."""
+    """Folder of a finished run.
+
+    Raises:
+        DataError: the data or the choices do not allow it.
+    """
     import jax
 
     from diffmig import report
     from diffmig.batching import batch_mesh
-    from diffmig.data import DataError
 
     clock, started = runtime.CompileClock(), time.perf_counter()
     print(f"{experiment.name} ({variant}): {experiment.question}")
-    try:
-        panel = experiment.load(data_file, config)
-        inputs = {"data": hashlib.sha256(data_file.read_bytes()).hexdigest()} if data_file else {}
-        with report.open_run(
-            out, experiment.name, variant, config, seed=seed, resume=resume, inputs=inputs
-        ) as run:
-            if not run.finished:
-                key = jax.random.key(seed)
-                result = experiment.run(config, panel, key, run.run_stage, batch_mesh())
-                run.write_metrics({"question": experiment.question})
-                experiment.write(run, config, result)
-                wall = time.perf_counter() - started
-                run.write_metrics(
-                    {"wall_seconds": round(wall, 1), "compile_seconds": round(clock.seconds, 1)}
-                )
-    except DataError as error:
-        _stop(str(error))
+    panel = experiment.load(data_file, config)
+    inputs = {"data": hashlib.sha256(data_file.read_bytes()).hexdigest()} if data_file else {}
+    with report.open_run(
+        out, experiment.name, variant, config, seed=seed, resume=resume, inputs=inputs
+    ) as run:
+        if not run.finished:
+            key = jax.random.key(seed)
+            result = experiment.run(config, panel, key, run.run_stage, batch_mesh())
+            run.write_metrics({"question": experiment.question})
+            experiment.write(run, config, result)
+            wall = time.perf_counter() - started
+            run.write_metrics(
+                {"wall_seconds": round(wall, 1), "compile_seconds": round(clock.seconds, 1)}
+            )
     wall, times = time.perf_counter() - started, clock.times()
     print(run.metrics.get("answer", ""))
     print(

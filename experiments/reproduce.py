@@ -34,6 +34,7 @@ def main(options: Options) -> Path:
     """The report's path."""
     start()
     from diffmig import evaluate, report
+    from diffmig.data import DataError
 
     started = time.perf_counter()
     variant = "quick" if options.quick else "base"
@@ -41,9 +42,14 @@ def main(options: Options) -> Path:
     for name in options.only:
         experiment = import_module(f"experiments.{name}").EXPERIMENT
         config = experiment.variants[variant]
-        folders.append(
-            execute(experiment, variant, config, None, options.out, options.seed, options.resume)
-        )
+        try:
+            folder = execute(
+                experiment, variant, config, None, options.out, options.seed, options.resume
+            )
+        except DataError as error:
+            print(f"{name} left out: {error}")
+            continue
+        folders.append(folder)
     page = report.render_report(
         folders,
         options.out,

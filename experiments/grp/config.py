@@ -8,6 +8,8 @@ class Config:
     """How the GRP forecasters are trained, chosen and scored.
 
     Attributes:
+        year_column: column of years in a file of your own.
+        place_column: column of the place's name there; may be missing.
         grp: column of GRP in current prices.
         grp_comparable: column of GRP in comparable prices; empty: computed from `price_index`.
         price_index: column of the price index, percent of the previous year; empty: none.
@@ -17,8 +19,11 @@ class Config:
         last_forecast_year: last year of the forecast; 0: seven after the last.
         replicate: train the hybrids as the paper describes them too, and fill its ledger.
         num_seeds: runs of every stochastic method.
-        bat_steps, swarm_steps, generations: length of the searches as the paper describes them.
-        repaired_members, repaired_steps: size of the searches of the repaired hybrids.
+        bat_steps: iterations of the bat search as described.
+        swarm_steps: iterations of the particle swarm as described.
+        generations: generations of the genetic algorithm as described.
+        repaired_members: members of the searches of the repaired hybrids.
+        repaired_steps: their steps.
         repaired_epochs: longest training that they may choose, epochs.
         horizon: years scored by every rolling origin inside the training years.
         num_origins: number of rolling origins, the last one `horizon` years before the training
@@ -29,6 +34,8 @@ class Config:
         runs_per_chunk: training runs between two checkpoints.
     """
 
+    year_column: str = "year"
+    place_column: str = "place"
     grp: str = "grp_current"
     grp_comparable: str = "grp_2023_prices"
     price_index: str = "deflator"
@@ -48,6 +55,20 @@ class Config:
     study_epochs: int = 100
     larger_swarm: bool = True
     runs_per_chunk: int = 10
+
+    def __post_init__(self) -> None:
+        counts = (
+            "num_seeds bat_steps swarm_steps generations repaired_members repaired_steps "
+            "repaired_epochs horizon num_origins study_epochs runs_per_chunk"
+        )
+        for name in counts.split():
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.repaired_epochs < 10 or self.repaired_members < 4:
+            raise ValueError(
+                "expected repaired_epochs >= 10 and repaired_members >= 4, got "
+                f"{self.repaired_epochs} and {self.repaired_members}"
+            )
 
 
 BASE = Config()

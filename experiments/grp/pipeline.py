@@ -42,7 +42,7 @@ def load(file: Path | None, config: Config) -> data.Panel:
     """
     if file is None:
         return data.load_table("grp_udmurt")
-    panel = data.read_panel(file)
+    panel = data.read_panel(file, year_column=config.year_column, place_column=config.place_column)
     if len(panel.places) > 1:
         what = f"{len(panel.places)} places in one file, expected one"
         cure = "run `python -m experiments.regions --data FILE`, or keep one place's rows"

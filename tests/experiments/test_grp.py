@@ -225,6 +225,13 @@ def test_help_and_unknown_variant():
     assert "tiny" in wrong.stderr
 
 
+def test_a_choice_out_of_range_ends_in_words():
+    done = command("experiments.grp", "--config.num-seeds", "0")
+    assert done.returncode == 2
+    assert "num_seeds" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_too_few_years_are_refused():
     panel = data.select(data.load_table("grp_udmurt"), years=(2014, 2023))
     with pytest.raises(data.DataError, match="at least 8 training years"):
