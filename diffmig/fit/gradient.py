@@ -1,12 +1,14 @@
 """Gradient training with a fixed budget, for use inside vmap."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "adam": optax.scale_by_adam,
@@ -46,7 +48,7 @@ def train(
     params <- params - learning_rate (direction(gradient) + weight_decay params)
 
     Args:
-        params: pytree of floating arrays.
+        params: pytree of floating arrays of one dtype.
         loss_fn: params -> (loss, metric).
         learning_rate, weight_decay: scalars >= 0, may be traced, so that one program serves a vmap
             of settings.
@@ -65,37 +67,29 @@ def train(
     if max_epochs < 1:
         raise ValueError(f"max_epochs: expected at least 1, got {max_epochs}")
     rule = OPTIMIZERS[optimizer]()
+    # one flat vector: a network has a dozen leaves, and every leaf costs kernels at every step
+    flat, unravel = ravel_pytree(params)
+    rate, decay = learning_rate.astype(flat.dtype), weight_decay.astype(flat.dtype)
 
-    def step(carry: tuple[Any, Any, Any, Array], epoch: Array) -> tuple[Any, Any]:
-        params, before, state, diverged = carry
-        (loss, metric), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        finite = jnp.isfinite(loss) & _all_finite(gradient)
+    def step(carry: tuple[Array, Array, Any, Array], epoch: Array) -> tuple[Any, Any]:
+        x, before, state, diverged = carry
+        value_and_grad = jax.value_and_grad(lambda x: loss_fn(unravel(x)), has_aux=True)
+        (loss, metric), gradient = value_and_grad(x)
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
         failed = (epoch < epochs) & ~finite
         diverged = diverged | failed
         moving = (epoch < epochs) & ~diverged
         with jax.numpy_dtype_promotion("standard"):
-            direction, new_state = rule.update(gradient, state, params)
-        new_params = jax.tree.map(
-            lambda p, d: p - learning_rate.astype(p.dtype) * (d + weight_decay.astype(p.dtype) * p),
-            params,
-            direction,
+            direction, new_state = rule.update(gradient, state, x)
+        new = x - rate * (direction + decay * x)
+        held = jnp.where(failed, before, x)
+        x, before, state = jax.tree.map(
+            partial(jnp.where, moving), (new, x, new_state), (held, before, state)
         )
-        held = _where(failed, before, params)
-        params, before, state = _where(
-            moving, (new_params, params, new_state), (held, before, state)
-        )
-        return (params, before, state, diverged), (loss, metric)
+        return (x, before, state, diverged), (loss, metric)
 
-    start = (params, params, rule.init(params), jnp.zeros((), bool))
-    (params, _, _, diverged), (loss, metric) = lax.scan(
+    start = (flat, flat, rule.init(flat), jnp.zeros((), bool))
+    (flat, _, _, diverged), (loss, metric) = lax.scan(
         step, start, jnp.arange(max_epochs, dtype=jnp.int32)
     )
-    return Training(params, loss, metric, diverged)
-
-
-def _where(condition: Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
-
-
-def _all_finite(tree: Any) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+    return Training(unravel(flat), loss, metric, diverged)

@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from diffmig import evaluate, fit
+from diffmig import fit
 from experiments.grp.economy import Economy
-from experiments.grp.models import Trained, task_index
-from experiments.grp.outlook import NORMAL_90, Outlook
+from experiments.grp.models import Trained
 from experiments.grp.study import Study, study_frame
 
 
@@ -165,45 +164,3 @@ def study_table(economy: Economy, study: Study) -> pd.DataFrame:
         )
         .reset_index()
     )
-
-
-def interval_coverage(
-    economy: Economy, trained: dict[str, Trained], outlooks: list[Outlook]
-) -> pd.DataFrame:
-    """Validation years inside the 90 % interval that is built on training years only."""
-    rows = []
-    ahead = np.arange(1, economy.num_data - economy.num_training + 1)
-    for outlook in outlooks:
-        base, choice = outlook.choice.base, outlook.choice
-        index = np.asarray(economy.observed.price_index)[base, 1 : economy.num_training] / 100.0
-        growth = np.diff(np.log(economy.grp[base, : economy.num_training])) - np.log(index)
-        fitted = trained[choice.model]
-        row = task_index(economy, choice.target, base)
-        for protocol, levels in (("conditional", fitted.fitted.levels), ("honest", fitted.ex_ante)):
-            logs = np.log(np.asarray(levels, float)[row][:, economy.validation])
-            width = NORMAL_90 * np.sqrt(logs.var(axis=0) + ahead * growth.var(ddof=1))
-            error = np.abs(np.log(economy.grp[base, economy.validation]) - np.median(logs, axis=0))
-            rows.append((economy.bases[base], protocol, int((error <= width).sum()), len(ahead)))
-    return pd.DataFrame(rows, columns=["prices", "protocol", "years inside", "years"])
-
-
-def ar1_table(economy: Economy) -> pd.DataFrame:
-    """AR(1) of every factor: roots, one-step errors in the data, error of the path ahead."""
-    rows = []
-    for j, name in enumerate(economy.factor_names):
-        series = np.asarray(economy.observed.factors)[0, : economy.num_data, j]
-        path = np.asarray(economy.ex_ante.factors)[0, economy.validation, j]
-        cells: list[object] = [name]
-        for known in (series, series[: economy.num_training]):
-            model = evaluate.ar1(known, 1)
-            cells += [float(model.root), float(evaluate.mape(known[1:], model.fitted[1:]))]
-        cells.append(float(evaluate.mape(series[economy.validation], path)))
-        rows.append((*cells, economy.factor_status[name]))
-    columns = [
-        "factor",
-        "root (all years)",
-        "MAPE (all years)",
-        "root (training)",
-        "MAPE (training)",
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "MAPE of the path ahead", "forecast by"])

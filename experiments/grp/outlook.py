@@ -115,6 +115,26 @@ def outlook_frame(economy: Economy, outlooks: list[Outlook]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def interval_coverage(
+    economy: Economy, trained: dict[str, Trained], outlooks: list[Outlook]
+) -> pd.DataFrame:
+    """Validation years inside the 90 % interval that is built on training years only."""
+    rows = []
+    ahead = np.arange(1, economy.num_data - economy.num_training + 1)
+    for outlook in outlooks:
+        base, choice = outlook.choice.base, outlook.choice
+        index = np.asarray(economy.observed.price_index)[base, 1 : economy.num_training] / 100.0
+        growth = np.diff(np.log(economy.grp[base, : economy.num_training])) - np.log(index)
+        fitted = trained[choice.model]
+        row = task_index(economy, choice.target, base)
+        for protocol, levels in (("conditional", fitted.fitted.levels), ("honest", fitted.ex_ante)):
+            logs = np.log(np.asarray(levels, float)[row][:, economy.validation])
+            width = NORMAL_90 * np.sqrt(logs.var(axis=0) + ahead * growth.var(ddof=1))
+            error = np.abs(np.log(economy.grp[base, economy.validation]) - np.median(logs, axis=0))
+            rows.append((economy.bases[base], protocol, int((error <= width).sum()), len(ahead)))
+    return pd.DataFrame(rows, columns=["prices", "protocol", "years inside", "years"])
+
+
 def _scenarios(config: Config, economy: Economy) -> dict[str, np.ndarray]:
     """Conservative, basic and target paths of the factors, from the quartiles of their growth."""
     history = np.asarray(economy.observed.factors)[0, : economy.num_data]

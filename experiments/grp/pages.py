@@ -6,9 +6,9 @@ import pandas as pd
 from diffmig import fit, report
 from experiments.grp import drawings
 from experiments.grp.config import Config
-from experiments.grp.outlook import outlook_frame
+from experiments.grp.outlook import interval_coverage, outlook_frame
 from experiments.grp.pipeline import Result
-from experiments.grp.scores import baseline_frame, summary_frame
+from experiments.grp.scores import ar1_table, baseline_frame, summary_frame
 from experiments.grp.sections import write_replication, write_response
 
 PAPER_SOURCE = "Vavilova, Ketova, Zerari (2025), table 1 (corrected); diffmig"
@@ -44,7 +44,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_figure(
         "factors", drawn, factors, "Figure 3 of the paper: factors and AR(1) forecasts."
     )
-    run.write_table("ar1", drawings.ar1_table(economy), "AR(1) of the factors, MAPE in percent.")
+    run.write_table("ar1", ar1_table(economy), "AR(1) of the factors, MAPE in percent.")
     ahead = drawings.outlook_table(economy, result.described, outlook, unit)
     drawn = report.draw_grid(
         ahead, title=f"GRP to {economy.years[-1]}", source=source, columns=1, common_scale=False
@@ -56,7 +56,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
         "runs and year-to-year growth risk.",
     )  # fmt: skip
     run.write_table("outlook", outlook, "Forecasts by scenario: runs and 90 % interval.")
-    coverage = drawings.interval_coverage(economy, result.trained, result.outlooks)
+    coverage = interval_coverage(economy, result.trained, result.outlooks)
     run.write_table("coverage", coverage, "Validation years inside the 90 % interval.")
     scenarios = drawings.scenario_table(economy, outlook, unit)
     drawn = report.draw_grid(

@@ -150,6 +150,28 @@ def baseline_frame(economy: Economy) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["prices", "protocol", "baseline", "mape", "r2"])
 
 
+def ar1_table(economy: Economy) -> pd.DataFrame:
+    """AR(1) of every factor: roots, one-step errors in the data, error of the path ahead."""
+    rows = []
+    for j, name in enumerate(economy.factor_names):
+        series = np.asarray(economy.observed.factors)[0, : economy.num_data, j]
+        path = np.asarray(economy.ex_ante.factors)[0, economy.validation, j]
+        cells: list[object] = [name]
+        for known in (series, series[: economy.num_training]):
+            model = evaluate.ar1(known, 1)
+            cells += [float(model.root), float(evaluate.mape(known[1:], model.fitted[1:]))]
+        cells.append(float(evaluate.mape(series[economy.validation], path)))
+        rows.append((*cells, economy.factor_status[name]))
+    columns = [
+        "factor",
+        "root (all years)",
+        "MAPE (all years)",
+        "root (training)",
+        "MAPE (training)",
+    ]
+    return pd.DataFrame(rows, columns=[*columns, "MAPE of the path ahead", "forecast by"])
+
+
 def _production(economy: Economy, base: int) -> np.ndarray:
     """log GRP on the logs of the positive factors but the price index, by least squares."""
     factors = np.asarray(economy.observed.factors)[base]

@@ -94,7 +94,8 @@ def test_hidden_activation_and_biases_lift_the_bpnn_off_the_single_neuron(key, x
     np.testing.assert_allclose(predict(network, params, x, units, Layout()), expected, rtol=1e-12)
 
 
-@partial(jax.jit, static_argnums=0)
+# optimised less: nearly all the time is that of the compilation
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": "0"})
 def ten_adam_steps(network, key, x, units):
     """Losses [step], last weights and gradient from fresh weights."""
     y = jnp.linspace(0.2, 0.8, YEARS)
