@@ -172,8 +172,7 @@ def spread_frame(entries: Iterable[tuple[Claim, Evidence]]) -> pd.DataFrame:
 
     Returns:
         DataFrame: paper, place, quantity, unit, printed, protocol, median, low, high (5 and 95 %),
-            num_seeds,
-        num_finite, per_seed.
+            num_seeds, num_finite, per_seed.
 
     Raises:
         ValueError: see `assess`.

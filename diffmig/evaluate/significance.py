@@ -1,8 +1,8 @@
 """Paired comparisons of two forecasters: is the difference more than luck?
 
 Losses are paired: row i of both belongs to the same region, series or year. On one short series
-    these tests have almost
-no power (six years give a least two-sided p of 0.03): claim skill from many regions.
+these tests have almost no power (six years give a least two-sided p of 0.03): claim skill from
+many regions.
 """
 
 from collections.abc import Sequence

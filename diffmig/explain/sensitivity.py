@@ -140,9 +140,8 @@ def sensitivity_frame(
 
     Returns:
         DataFrame: output, input (path in the pytree, parts joined by "."), index (label in the
-            input), value (of the
-        input), gradient, elasticity; with `members` also gradient_low, gradient_high,
-        elasticity_low, elasticity_high, num_finite.
+            input), value (of the input), gradient, elasticity; with `members` also gradient_low,
+            gradient_high, elasticity_low, elasticity_high, num_finite.
 
     Raises:
         ValueError: labels of another number, `level` out of range.

@@ -36,8 +36,8 @@ def solve_bfgs(
 
     Returns:
         Result with a leading start axis: `best_of` takes the lowest. history [start, 2] holds the
-            loss of the start
-        and of the result. num_evaluations counts losses of BFGS and of the fallback.
+            loss of the start and of the result. num_evaluations counts losses of BFGS and of the
+            fallback.
 
     Raises:
         ValueError: leaves of `starts` differ in dtype or length.

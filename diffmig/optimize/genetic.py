@@ -144,8 +144,7 @@ def step(
     """One generation: selection, crossover, mutation, replacement.
 
     Source of the printed form: Back, Fogel, Michalewicz 2000, chapter 7, as DEAP's eaSimple;
-        probabilities 0.5 and
-    0.2: Vavilova, Ketova, Zerari 2025, section 4.1.
+    probabilities 0.5 and 0.2: Vavilova, Ketova, Zerari 2025, section 4.1.
     """
     box = flatten(space)
     num_members = state.swarm.shape[0]

@@ -65,8 +65,8 @@ class SwarmCoefficients(NamedTuple):
     cognitive, social: pull to the particle's own best and to the swarm's best.
 
     Source: the defaults are those of SPSO 2006/2011 (Clerc): w = 1/(2 ln 2), c = 1/2 + ln 2; second
-        moments shrink by
-    0.864 a step under stagnation. Shi, Eberhart 1998 let w fall from 0.9 to 0.4 with c = 2.
+    moments shrink by 0.864 a step under stagnation. Shi, Eberhart 1998 let w fall from 0.9 to 0.4
+    with c = 2.
     """
 
     inertia: Any = 1 / (2 * math.log(2))

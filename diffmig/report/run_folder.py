@@ -179,8 +179,7 @@ def open_run(
     has succeeded.
 
     The run id is the UTC time and a hash of all that fixes the numbers: experiment, variant,
-        config, seed, inputs
-    and package version. Every file in it is replaced in one step, so that a kill leaves the old one
+    config, seed, inputs and package version. Every file in it is replaced in one step, so that a kill leaves the old one
     or the new one.
 
     Args:
@@ -191,8 +190,7 @@ def open_run(
         resume: take up the newest run with the same hash. If that is unfinished, its checkpoints
             are continued and everything else is written anew. If it is finished, `Run.finished` is
             True: stages return their saved result and `write_*` calls change nothing, so that
-                nothing is computed again. If there is none, or if
-            `resume` is False, a new run starts.
+            nothing is computed again. If there is none, or if `resume` is False, a new run starts.
         inputs: sha256 of every input file, by name.
         note: receives lines of text for the user.
 
