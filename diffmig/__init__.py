@@ -8,7 +8,8 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["data", "networks", "optimize", "fit", "evaluate", "explain", "report"]
+# flow order, checked by tests/test_layers.py
+__all__ = ["data", "networks", "optimize", "fit", "evaluate", "explain", "report"]  # noqa: RUF022
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -51,7 +51,7 @@ def batched(
 
     Notes:
         Differentiable where `fn` is. A short last block is filled with copies of the last member,
-        which are dropped. Devices exchange nothing if the number of members is a multiple of theirs.
+        which are dropped. Devices exchange nothing if they share the members without remainder.
     """
     num_members = _num_members(xs)
     if block is not None and block < 1:

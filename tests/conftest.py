@@ -22,7 +22,7 @@ def key() -> jax.Array:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of real data files that the project does not ship; tests that need it are skipped without it."""
+    """Folder of real data that the project does not ship; its tests are skipped without it."""
     if not TEST_DATA.is_dir():
         pytest.skip(f"no data folder at {TEST_DATA}; set DIFFMIG_TEST_DATA to run this test")
     return TEST_DATA

@@ -209,10 +209,9 @@ def draw_bars(
     axis = axes[0, 0]
     for row, name in enumerate(series):
         part = table if name is None else table[table["series"] == name]
-        at = (
-            np.array([labels.index(label) for label in part["label"]])
-            + (row - (len(series) - 1) / 2) * thickness * (beside > 1)
-        )
+        at = np.array([labels.index(label) for label in part["label"]]) + (
+            row - (len(series) - 1) / 2
+        ) * thickness * (beside > 1)
         axis.barh(
             at,
             part["value"],

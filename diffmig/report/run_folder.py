@@ -179,8 +179,8 @@ def open_run(
     has succeeded.
 
     The run id is the UTC time and a hash of all that fixes the numbers: experiment, variant,
-    config, seed, inputs and package version. Every file in it is replaced in one step, so that a kill leaves the old one
-    or the new one.
+    config, seed, inputs and package version. Every file in it is replaced in one step, so that a
+    kill leaves the old one or the new one.
 
     Args:
         out: folder of all results.
