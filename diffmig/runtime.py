@@ -58,6 +58,7 @@ def configure(
     if host_devices is not None:
         _set_host_devices(jax, host_devices)
     jax.config.update("jax_enable_x64", x64)
+    jax.config.update("jax_default_matmul_precision", "highest")  # GPUs would use TF32 for float32
     folder = _usable_folder(_wanted_folder(cache_dir))
     jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder))
     jax.config.update("jax_enable_compilation_cache", folder is not None)

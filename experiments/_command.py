@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 from diffmig import runtime
 
 
+MAX_HOST_DEVICES = 16  # chunks of runs are rarely larger
+
+
 class Experiment(NamedTuple):
     """One question: its variants, its data, the pure part and the writing part.
 
@@ -93,7 +96,9 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
 
 def start() -> None:
     """Settings of the process: float64, one CPU device per core, compilation cache."""
-    runtime.configure(host_devices=len(os.sched_getaffinity(0)))
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    runtime.configure(host_devices=min(cores, MAX_HOST_DEVICES))
 
 
 def execute(

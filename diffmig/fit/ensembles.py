@@ -14,7 +14,7 @@ from diffmig.fit.hybrids import Fitted, Hybrid, fit_hybrid
 from diffmig.fit.stages import RunStage, run_rows, run_stage
 from diffmig.fit.tasks import Task
 
-NETWORKS_PER_BLOCK = 256  # networks trained side by side on one device; more leave the cache
+NETWORKS_PER_BLOCK = 64  # trained side by side on one device: see benchmarks/batches.py
 
 
 class Band(NamedTuple):

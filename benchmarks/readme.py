@@ -1,0 +1,115 @@
+"""Writes the benchmark tables of the README from `benchmarks/results/*.json`.
+
+Command: python -m benchmarks.readme        (--check: only say whether the README is up to date)
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+Rows = list[dict[str, Any]]
+Table = tuple[list[str], list[list[str]]]
+BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    new = with_tables(text)
+    if "--check" in sys.argv[1:]:
+        raise SystemExit(0 if new == text else "README.md differs from benchmarks/results")
+    readme.write_text(new, encoding="utf-8")
+
+
+def with_tables(text: str) -> str:
+    """`text` with the tables of all stored results between its two markers."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    blocks = [
+        f"`python -m benchmarks.{name}` ({title})\n\n{_table(*rows(_read(name)))}"
+        for name, (title, rows) in TABLES.items()
+        if (RESULTS / f"{name}.json").exists()
+    ]
+    return f"{before}{BEGIN}\n" + "\n\n".join(blocks) + f"\n{END}{after}"
+
+
+def _read(name: str) -> Rows:
+    content = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content["rows"]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _hybrids(rows: Rows) -> Table:
+    head = ["search", "peer", "evaluations", "diffmig", "peer (extrapolated)", "ratio"]
+    head += ["training MAPE, both"]
+    table = []
+    for row in rows:
+        if row["hybrid"] == "together":
+            whole = f"{row['seconds']:.1f} s"
+            table.append(["all three", "", "", whole, "", "", ""])
+        elif row.get("peer"):
+            table.append(
+                [
+                    row["hybrid"],
+                    row["peer"],
+                    f"{row['evaluations']}",
+                    f"{row['seconds']:.2f} s + {row['compile_seconds']:.0f} s compiling",
+                    f"{row['peer_seconds_extrapolated']:.0f} s",
+                    f"{row['ratio']:.0f}",
+                    f"{row['mape']:.1f} %, {row['peer_mape']:.1f} %",
+                ]
+            )
+    return head, table
+
+
+def _optimizers(rows: Rows) -> Table:
+    peers = ["evosax", "diffmig, jax.random", "mealpy", "pyswarms"]
+    head = ["swarm", "generations/s", *(f"times {peer}" for peer in peers)]
+    head += ["best value: diffmig", "evosax"]
+    table = []
+    for own in (row for row in rows if row["method"] == "diffmig"):
+        case = [own[key] for key in ("function", "members", "dim")]
+        by = {r["method"]: r for r in rows if [r["function"], r["members"], r["dim"]] == case}
+        ratios = [
+            f"{by[peer]['diffmig_is_times_as_fast']:.3g}" if peer in by else "" for peer in peers
+        ]
+        best = [f"{by[name]['best']:.3g}" if name in by else "" for name in ("diffmig", "evosax")]
+        size = "{} {} x {}".format(*case)
+        table.append([size, f"{own['generations_per_second']:.4g}", *ratios, *best])
+    return head, table
+
+
+def _batches(rows: Rows) -> Table:
+    head = ["networks", "devices", "block", "ms per network", "against the best", "working memory"]
+    table = [
+        [
+            f"{row['num_networks']:,} {row['model']}",
+            f"{row['devices']}",
+            f"{row['block'] or 'none'}",
+            f"{row['ms_per_network']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['working_bytes'] / 2**20:.1f} MiB",
+        ]
+        for row in rows
+        if row["sweep"] == "size"
+    ]
+    return head, table
+
+
+TABLES: dict[str, tuple[str, Callable[[Rows], Table]]] = {
+    "hybrids": ("the paper's stack, Keras on JAX and DEAP, doing the same evaluations", _hybrids),
+    "optimizers": ("particle swarms, float32; ratios of generations per second", _optimizers),
+    "batches": ("LSTM 4-10-1, 100 epochs, against the number trained in one call", _batches),
+}
+
+
+if __name__ == "__main__":
+    main()
