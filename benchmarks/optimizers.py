@@ -42,19 +42,23 @@ class Options:
 
     Attributes:
         quick: the smallest size, few generations and repeats.
+        peers: compare with the peers that are installed.
         functions: losses.
         dims: genes.
         members: particles.
-        seeds: runs of a compiled method for the best value; the plain peers run once.
+        best_generations: after which the best value is taken; at most 50 for the plain peers.
+        seeds: runs for the best value; the plain peers and "diffmig, jax.random" run once.
         repeats: timed calls.
         budget: seconds of timing per method and case.
         out: result file; empty: none is written.
     """
 
     quick: bool = False
+    peers: bool = True
     functions: tuple[str, ...] = ("sphere", "rastrigin", "rosenbrock")
     dims: tuple[int, ...] = (100, 1000)
     members: tuple[int, ...] = (256, 4096)
+    best_generations: int = 500
     seeds: int = 5
     repeats: int = 20
     budget: float = 30.0
@@ -217,8 +221,8 @@ def _elsewhere() -> Iterator[None]:
             os.chdir(before)
 
 
-def installed(case: Case) -> dict[str, Prepare]:
-    """Every method that is installed."""
+def installed(case: Case, with_peers: bool) -> dict[str, Prepare]:
+    """diffmig's variants, and the peers that are installed."""
     method = METHODS["swarm-inertia"]
     found = {
         "diffmig": diffmig_runner(case, method),
@@ -226,7 +230,8 @@ def installed(case: Case) -> dict[str, Prepare]:
         "diffmig, jax.random": diffmig_runner(case, method._replace(step=step_with_jax_random)),
     }
     peers = {"evosax": evosax_runner, "mealpy": mealpy_runner, "pyswarms": pyswarms_runner}
-    found |= {name: make(case) for name, make in peers.items() if importlib.util.find_spec(name)}
+    if with_peers:
+        found |= {n: make(case) for n, make in peers.items() if importlib.util.find_spec(n)}
     return found
 
 
@@ -246,7 +251,7 @@ def measure(case: Case, options: Options) -> list[dict[str, Any]]:
     if error > 1e-4:
         raise RuntimeError(f"{case}: loss differs from NumPy by {error:.1e}")
     generations = 20 if options.quick else case.generations
-    found = installed(case)
+    found = installed(case, options.peers)
     calls = {name: generations if name in COMPILED else 5 for name in found}
 
     def timed(names: tuple[str, ...]) -> dict[str, timing.Timing]:
@@ -256,8 +261,8 @@ def measure(case: Case, options: Options) -> list[dict[str, Any]]:
     times = timed(COMPILED) | timed(PLAIN)
     rows: list[dict[str, Any]] = []
     for name, seconds in times.items():
-        best_after = generations if name in COMPILED else min(generations, 50)
-        seeds = options.seeds if name in COMPILED else 1
+        best_after = min(options.best_generations, 50 if name in PLAIN else 10**6)
+        seeds = options.seeds if name in ("diffmig", "diffmig unbounded", "evosax") else 1
         best = [float(found[name](best_after, seed)()) for seed in range(seeds)]
         rows.append(
             {
@@ -311,6 +316,7 @@ def run(options: Options) -> list[dict[str, Any]]:
             functions=options.functions[:1],
             dims=(100,),
             members=(256,),
+            best_generations=20,
             repeats=3,
             seeds=1,
         )

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, NoReturn
 
 from diffmig import runtime
 
-
 MAX_HOST_DEVICES = 16  # chunks of runs are rarely larger
 
 
