@@ -130,20 +130,23 @@ class LSTM(_Padded):
         w_hh = jnp.concatenate(w_h, axis=1)
         from_input = x @ jnp.concatenate(w_x, axis=1) + jnp.concatenate(bias)[None, :]
 
-        def step(carry: tuple[Array, Array], from_x: Array) -> tuple[tuple[Array, Array], Array]:
-            h, c = carry
-            z = from_x + h @ w_hh
+        def update(z: Array, c: Array) -> tuple[Array, Array]:
             i = sigma(z[:width])  # (1)
             f = sigma(z[width : 2 * width])  # (2)
             o = sigma(z[2 * width : 3 * width])  # (3)
             candidate = jnp.tanh(z[3 * width :])  # (4)
             c = f * c + i * candidate  # (5)
             h = o * jnp.tanh(c) * mask  # (6)
+            return h, c
+
+        def step(carry: tuple[Array, Array], from_x: Array) -> tuple[tuple[Array, Array], Array]:
+            h, c = carry
+            h, c = update(from_x + h @ w_hh, c)
             return (h, c), h
 
         zero = jnp.zeros(width, x.dtype)
-        if x.shape[0] == 1:  # a window of one year: nothing is carried
-            return step((zero, zero), from_input[0])[1][None, :]
+        if x.shape[0] == 1:  # a window of one year: h = 0 and W_h does nothing
+            return update(from_input[0], zero)[0][None, :]
         return lax.scan(step, (zero, zero), from_input)[1]
 
 
@@ -175,10 +178,9 @@ class Elman(_Padded):
             state = f1(context @ w_c + from_x) * mask
             return state, state
 
-        zero = jnp.zeros(self.width, x.dtype)
-        if x.shape[0] == 1:
-            return step(zero, from_input[0])[1][None, :]
-        return lax.scan(step, zero, from_input)[1]
+        if x.shape[0] == 1:  # a window of one year: the context is empty
+            return f1(from_input) * mask[None, :]
+        return lax.scan(step, jnp.zeros(self.width, x.dtype), from_input)[1]
 
 
 class BPNN(_Padded):

@@ -43,8 +43,8 @@ class SwarmConfig:
 
     num_members: int = 40
     random_weights: bool = True
-    velocity_clamp: float | None = 0.5
-    initial_speed: float = 0.5
+    velocity_clamp: float | None = 0.2
+    initial_speed: float = 0.2
     boundary: str = "absorb"
     tolerance: float = 1e-6
 
