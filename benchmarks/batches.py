@@ -1,7 +1,7 @@
 """Claim: the time of a network hardly depends on how many are trained in one call: at 10,000 LSTMs
 it is at most 1.3 times its best, and the working memory is that of one block.
 
-Command: python -m benchmarks.batches            (about 10 minutes; --quick: 1 minute)
+Command: python -m benchmarks.batches            (about 15 minutes; --quick: 1 minute)
 Device:  2 CPU cores, seen as one device and as two.
 
 LSTM 4-10-1 (padded to 16 units), whole sequence, 18 years, 100 Adam epochs, float32, through

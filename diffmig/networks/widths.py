@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from diffmig.optimize.random import uniform_pair
+from diffmig.random import uniform_pair
 
 BUCKETS = (16, 32, 64, 99)
 

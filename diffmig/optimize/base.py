@@ -21,8 +21,8 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffmig.batching import batched
-from diffmig.optimize.random import fold_in, uniform_pair
 from diffmig.optimize.space import Box, Space, as_arrays, flatten, from_unit, round_integers
+from diffmig.random import fold_in, uniform_pair
 
 EvaluateFn = Callable[[Array, Any], Array]
 

@@ -42,8 +42,8 @@ from diffmig.optimize.base import (
     own_pass,
 )
 from diffmig.optimize.boundary import check_boundary, repair
-from diffmig.optimize.random import to_normal, uniform_pair, uniform_rows
 from diffmig.optimize.space import Space, flatten
+from diffmig.random import to_normal, uniform_pair, uniform_rows
 
 VARIANTS = ("literal", "yang2010", "yang2020")
 _WALK, _FLIGHT, _CHANCE = range(3)

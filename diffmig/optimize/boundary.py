@@ -13,8 +13,8 @@
 import jax.numpy as jnp
 from jax import Array
 
-from diffmig.optimize.random import uniform_pair
 from diffmig.optimize.space import Box, from_unit
+from diffmig.random import uniform_pair
 
 BOUNDARIES = ("none", "clip", "absorb", "reflect", "wrap", "resample")
 _STREAM = 255

@@ -26,8 +26,8 @@ from diffmig.optimize.base import (
     own_pass,
 )
 from diffmig.optimize.boundary import check_boundary, repair
-from diffmig.optimize.random import to_normal, uniform_pair, uniform_rows
 from diffmig.optimize.space import Box, Space, flatten, from_unit, round_integers
+from diffmig.random import to_normal, uniform_pair, uniform_rows
 
 SELECTIONS = ("random", "tournament")
 CROSSOVERS = ("one-point", "uniform", "sbx")

@@ -18,8 +18,8 @@ from diffmig.optimize.base import (
     keep_lower,
     lowest,
 )
-from diffmig.optimize.random import uniform_pair
 from diffmig.optimize.space import Space, flatten, from_unit
+from diffmig.random import uniform_pair
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from diffmig.optimize.base import (
     own_pass,
 )
 from diffmig.optimize.boundary import check_boundary, repair
-from diffmig.optimize.random import uniform_pair
 from diffmig.optimize.space import Space, flatten
+from diffmig.random import uniform_pair
 
 _VELOCITY_STREAM = 1
 

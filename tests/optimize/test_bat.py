@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffmig.optimize import METHODS, BatConfig, Space, begin, run_chunk
-from diffmig.optimize.random import to_normal, uniform_pair, uniform_rows
+from diffmig.random import to_normal, uniform_pair, uniform_rows
 
 SPACE = Space(jnp.full(2, -4.0), jnp.full(2, 4.0))
 OPTIMUM = np.array([0.3, -1.2])

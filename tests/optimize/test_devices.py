@@ -13,7 +13,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from diffmig.batching import batch_mesh, batched
 from diffmig.optimize import METHODS, Space, begin, finish, run, run_chunk, shard_members
-from diffmig.optimize.random import uniform_pair
+from diffmig.random import uniform_pair
 
 assert jax.device_count() == 8
 key = jax.random.key(4)

@@ -17,7 +17,7 @@ from diffmig.optimize import (
     printed_coefficients,
     run_chunk,
 )
-from diffmig.optimize.random import uniform_pair
+from diffmig.random import uniform_pair
 
 SPACE = Space(jnp.full(3, -4.0), jnp.full(3, 4.0))
 OPTIMUM = np.array([0.3, -1.2, 2.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffmig.optimize.random import fold_in, threefry_2x32, to_normal, uniform_pair
+from diffmig.random import fold_in, threefry_2x32, to_normal, uniform_pair
 
 # Random123, examples/kat_vectors: rounds, counter, key, block
 KNOWN_ANSWERS = [
