@@ -313,9 +313,17 @@ def own_pass(generation: Array, fn: Callable[..., Array], old: Array, *args: Arr
 
     XLA would fold a cheap `fn` into each of its readers: random numbers would be drawn again for
     each, and an update in place would need a copy of the old array. A branch, always taken, is a
-    border that it does not cross (on CPU an `optimization_barrier` is removed too early for that).
+    border that it does not cross (on CPU an `optimization_barrier` is removed too early for that;
+    elsewhere a branch costs a round trip to the host).
     """
-    return lax.cond(generation >= 0, fn, lambda old, *args: old, old, *args)
+
+    def branch(generation: Array, old: Array, *args: Array) -> Array:
+        return lax.cond(generation >= 0, fn, lambda old, *args: old, old, *args)
+
+    def barrier(generation: Array, old: Array, *args: Array) -> Array:
+        return lax.optimization_barrier(fn(old, *args))
+
+    return lax.platform_dependent(generation, old, *args, cpu=branch, default=barrier)
 
 
 def describe(state: State, box: Box) -> Info:

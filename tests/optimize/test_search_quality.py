@@ -10,7 +10,7 @@ import pytest
 from diffmig.optimize import METHODS, Space, per_member, run
 from tests.cases import TEST_FUNCTIONS, random_optimum
 
-BUDGET = 10_000
+BUDGET = 5_000
 SEEDS = 20
 LITERAL = ("swarm-literal", "bat-literal", "genetic-literal")
 REPAIRED = tuple(name for name in METHODS if name not in (*LITERAL, "random-search"))
@@ -18,7 +18,7 @@ REPAIRED = tuple(name for name in METHODS if name not in (*LITERAL, "random-sear
 
 @functools.cache
 def final_losses(name: str, dim: int) -> np.ndarray:
-    """[function, seed], loss after about 10,000 evaluations; every seed has its own minimum."""
+    """[function, seed], loss after about 5,000 evaluations; every seed has its own minimum."""
     method = METHODS[name]
     space = Space(jnp.full(dim, -5.0), jnp.full(dim, 5.0))
 
@@ -49,8 +49,7 @@ def test_median_beats_the_best_of_random_search(name, dim):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dim", [10, 30])
 @pytest.mark.parametrize("name", LITERAL)
-def test_printed_forms_lose_to_random_search(name, dim):
-    random_search = np.median(final_losses("random-search", dim), axis=1)
-    assert np.all(np.median(final_losses(name, dim), axis=1) > random_search)
+def test_printed_forms_lose_to_random_search(name):
+    random_search = np.median(final_losses("random-search", 10), axis=1)
+    assert np.all(np.median(final_losses(name, 10), axis=1) > random_search)
