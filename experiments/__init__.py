@@ -1,3 +1,6 @@
 """Experiments: one question each. `python -m experiments.reproduce` runs them all."""
 
-NAMES = ("grp", "regions")
+from typing import Literal, get_args
+
+Name = Literal["grp", "regions"]
+NAMES: tuple[Name, ...] = get_args(Name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from experiments import NAMES
+from experiments import NAMES, Name
 from experiments._command import execute, start
 
 
@@ -20,13 +20,15 @@ class Options:
 
     quick: bool = False
     """Smaller searches; same seeds, same report."""
+    tiny: bool = False
+    """The smallest searches that run at all, two seeds: to see that everything works."""
     out: Path = Path("results")
     """Folder of all results."""
     seed: int = 0
     """Seed of all random numbers."""
     resume: bool = False
     """Continue what an earlier call left unfinished."""
-    only: tuple[str, ...] = NAMES
+    only: tuple[Name, ...] = NAMES
     """Experiments to run."""
 
 
@@ -37,7 +39,7 @@ def main(options: Options) -> Path:
     from diffmig.data import DataError
 
     started = time.perf_counter()
-    variant = "quick" if options.quick else "base"
+    variant = "tiny" if options.tiny else "quick" if options.quick else "base"
     folders = []
     for name in options.only:
         experiment = import_module(f"experiments.{name}").EXPERIMENT
