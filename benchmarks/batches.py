@@ -166,26 +166,41 @@ def measure(options: Options) -> list[dict[str, Any]]:
                 "working_bytes": None if memory is None else memory.temp_size_in_bytes,
             }
         )
-    calls: dict[str, Callable[[], Array]] = {
-        str(case): partial(program, every)
-        for case, program, every in zip(all_cases, programs, keys, strict=True)
-    }
-    for call, case, row in zip(calls.values(), all_cases, rows, strict=True):
+    calls: dict[str, Callable[[], Array]] = {}
+    for case, program, every, row in zip(all_cases, programs, keys, rows, strict=True):
+        row["calls"] = _calls(case, options)
+        calls[str(case)] = partial(_repeat, program, every, row["calls"])
         # neither blocks nor devices may change an answer
-        mape, num = np.asarray(call()), min(COMPARED, case.num_networks)
+        mape, num = np.asarray(program(every)), min(COMPARED, case.num_networks)
         row["error"] = float(np.max(np.abs(mape[:num] / loop[case.model][:num] - 1)))
         row["mape"] = float(np.median(mape))
         row["peak_bytes"] = timing.peak_bytes()
     timed = timing.time_together(calls, repeats=options.repeats, budget=options.budget)
     for one, row in zip(timed.values(), rows, strict=True):
         row |= {
-            "seconds": one.median,
-            "seconds_quartiles": [one.low, one.high],
+            "seconds": one.median / row["calls"],
+            "seconds_quartiles": [one.low / row["calls"], one.high / row["calls"]],
             "repeats": one.repeats,
-            "ms_per_network": 1e3 * one.median / row["num_networks"],
+            "ms_per_network": 1e3 * one.median / row["calls"] / row["num_networks"],
             "load": os.getloadavg()[0],
         }
     return rows
+
+
+def _calls(case: Case, options: Options) -> int:
+    """Calls in one timed repeat. Sizes in blocks are timed over as long as the largest, so that
+    other work on the machine meets both alike; small ones over a tenth of it.
+    """
+    if case.sweep == "block":
+        return 1
+    largest = max(options.sizes)
+    return max(1, (largest if case.block else largest // 10) // case.num_networks)
+
+
+def _repeat(program: Callable[[Array], Array], keys: Array, calls: int) -> Array:
+    for _ in range(calls):
+        out = jax.block_until_ready(program(keys))
+    return out
 
 
 def _keys(key: Array, num_networks: int) -> Array:

@@ -311,7 +311,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def run(options: Options) -> list[dict[str, Any]]:
+def run(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """Rows of one case after the other."""
     if options.quick:
         options = replace(
             options,
@@ -322,23 +323,22 @@ def run(options: Options) -> list[dict[str, Any]]:
             repeats=3,
             seeds=1,
         )
-    rows: list[dict[str, Any]] = []
     for function in options.functions:
         for members in options.members:
             for dim in options.dims:
-                rows += measure(Case(function, dim, members), options)
-                print(table(rows[-6:]), flush=True)
-    return rows
+                yield measure(Case(function, dim, members), options)
 
 
 def main(options: Options) -> None:
     timing.setup(x64=False)
     out = Path(options.out).resolve()
+    rows: list[dict[str, Any]] = []
     with _elsewhere():
-        rows = run(options)
-    print(table(rows))
-    if options.out:
-        timing.write_rows(out, rows)
+        for new in run(options):
+            rows += new
+            print(table(new), flush=True)
+            if options.out:  # after every case: what is measured stays, whatever comes later
+                timing.write_rows(out, rows)
 
 
 if __name__ == "__main__":

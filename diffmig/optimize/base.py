@@ -390,14 +390,8 @@ def _run_chunk(
 ) -> tuple[Any, Array]:
     def advance(state: Any, _: None) -> tuple[Any, Array]:
         # generation 0 is the initial swarm, so this step makes number generation + 1
-        state, info = step(
-            fold_in(key, state.generation + 1),
-            state,
-            evaluate_fn,
-            space,
-            config,
-            coefficients,
-        )
+        new_key = fold_in(key, state.generation + 1)
+        state, info = step(new_key, state, evaluate_fn, space, config, coefficients)
         return state, info.best_loss
 
     return lax.scan(advance, state, None, length=num_steps)
