@@ -184,7 +184,7 @@ def test_own_data_run(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"labour": "many"}, ["column labour", "many"]),
+        ({"labour": "many"}, ["'labour'", "many"]),
         ({"year": 2001}, ["2001"]),
         ({"output": np.inf}, ["output"]),
     ],

@@ -136,7 +136,7 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, expected: State) ->
 
 
 def test_ctrl_c_finishes_the_chunk_and_says_how_to_go_on(tmp_path: Path, expected: State) -> None:
-    code, output, errors = stopped_worker(tmp_path, signal.SIGINT, 1)
+    code, output, errors = stopped_worker(tmp_path, signal.SIGINT, 5)
     assert code == 130
     assert "interrupted; continue with --resume" in output
     assert "finishing this chunk" in errors
