@@ -71,7 +71,7 @@ def ledger_entries(
             units = described[row.model].fitted.hyper.units[0, :, 0]
             evidence = evaluate.Evidence(units, note="units that our search found, current prices")
         else:
-            evidence = evaluate.Evidence(note="not computed")
+            evidence = evaluate.Evidence(note="no rule for this number")
         quantity = " ".join(x for x in (row.model, row.prices, row.sample, row.quantity) if x)
         claim = evaluate.Claim(PAPER, row.place, quantity, row.unit, row.printed, kind, better)
         yield claim, evidence

@@ -56,7 +56,7 @@ def test_the_impossible_pairs_are_flagged_by_computation(tiny_run):
 def test_every_printed_number_has_a_row(tiny_run):
     ledger = report.read_ledger(tiny_run / "ledger.csv")
     assert len(ledger) == len(data.load_printed("grp"))
-    assert not ledger.note.str.contains("not computed").any()
+    assert not ledger.note.str.contains("no rule").any()
     seconds = ledger[ledger.unit == "s"]
     assert (seconds.verdict == "not checkable").all()
     # two seeds cannot carry a verdict on a stochastic number
