@@ -92,9 +92,18 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> State:
     return run_all(tmp_path_factory.mktemp("whole"))[1]
 
 
+WORKER = """
+import signal, sys
+import test_checkpoints as t
+# a shell lets its background jobs ignore Ctrl-C, and children inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+t.work(sys.argv[1])
+"""
+
+
 def stopped_worker(out: Path, stop: signal.Signals, seconds: float) -> tuple[int, str, str]:
     worker = subprocess.Popen(
-        [sys.executable, "-c", "import sys, test_checkpoints as t; t.work(sys.argv[1])", str(out)],
+        [sys.executable, "-c", WORKER, str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent,
         env={
             **os.environ,
@@ -136,7 +145,7 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, expected: State) ->
 
 
 def test_ctrl_c_finishes_the_chunk_and_says_how_to_go_on(tmp_path: Path, expected: State) -> None:
-    code, output, errors = stopped_worker(tmp_path, signal.SIGINT, 5)
+    code, output, errors = stopped_worker(tmp_path, signal.SIGINT, 2)
     assert code == 130
     assert "interrupted; continue with --resume" in output
     assert "finishing this chunk" in errors
