@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -94,7 +95,15 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
 
 
 def start() -> None:
-    """Settings of the process: float64, one CPU device per core, compilation cache."""
+    """Settings of the process: float64, one CPU device per core, compilation cache.
+
+    On a CPU, LLVM optimises at level 1: the long training programs compile in two thirds of the
+    time and run as fast.
+    """
+    if not any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "xla_backend_optimization_level" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     runtime.configure(host_devices=min(cores, MAX_HOST_DEVICES))

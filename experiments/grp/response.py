@@ -1,6 +1,7 @@
 """Sensitivity of the forecasters to every factor: gradients, elasticities, Shapley values."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,8 @@ def sensitivity_frame(economy: Economy, trained: Trained, outlook: Outlook) -> p
             return grp(run, path)[at].astype(jnp.float64)
 
         values = {name: factors[at, j] for j, name in enumerate(economy.factor_names)}
-        result = explain.ensemble_sensitivity(moved, (outlook.params, outlook.units), values)
+        respond = jax.jit(partial(explain.ensemble_sensitivity, moved))
+        result = respond((outlook.params, outlook.units), values)
         frame = explain.sensitivity_frame(result, members=True)
         frames.append(
             frame.assign(
