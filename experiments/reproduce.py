@@ -55,7 +55,7 @@ def main(options: Options) -> Path:
     page = report.render_report(
         folders,
         options.out,
-        "diffmig: five papers, checked",
+        "diffmig: published models, checked",
         [
             "Every printed number that an experiment touches has a row in the claims ledger: what "
             "the paper's own protocol gives, what is left with the evaluated years hidden, and a "

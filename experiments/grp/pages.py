@@ -145,9 +145,11 @@ def _metrics(
             words.append(
                 f"{base} prices, {protocol}: MAPE {own:.2f} % {verdict} {name} ({error:.2f} %)"
             )
+    unit = " bn RUB" if config.replicate else ""
     final = outlook[(outlook.scenario == "AR(1)") & (outlook.year == economy.years[-1])]
     ahead = "; ".join(
-        f"{row.median:.0f} [{row.interval_low:.0f}, {row.interval_high:.0f}] in {row.prices} prices"
+        f"{row.median:.0f} [{row.interval_low:.0f}, {row.interval_high:.0f}]{unit} in "
+        f"{row.prices} prices"
         for row in final.itertuples()
     )
     runs = [*result.described.values(), *result.trained.values()]

@@ -13,7 +13,7 @@ def write_replication(run: report.Run, result: Result, source: str, unit: str, l
     """Errata, figures 1 and 2, the study of widths and layers, and the ledger."""
     economy, study = result.economy, result.study
     assert study is not None
-    errata = pd.DataFrame(data.errata("grp_udmurt")).astype(str)
+    errata = pd.DataFrame(data.errata("grp_udmurt")).astype({"year": "Int64"}).astype(str)
     run.write_table("errata", errata, "Errata of the paper's table 1 and text.")
     losses = drawings.loss_table(economy, result.described)
     drawn = report.draw_grid(
