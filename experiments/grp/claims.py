@@ -67,6 +67,8 @@ def ledger_entries(
             evidence = evaluate.Evidence(
                 note=f"a setting, not a result; this run: {settings[key]:g}"
             )
+        elif row.id.endswith("num_timing_runs"):
+            evidence = evaluate.Evidence(note="a setting, not a result")
         elif row.id.endswith("num_hidden"):
             units = described[row.model].fitted.hyper.units[0, :, 0]
             evidence = evaluate.Evidence(units, note="units that our search found, current prices")
