@@ -88,10 +88,12 @@ def _optimizers(rows: Rows) -> Table:
 
 
 def _batches(rows: Rows) -> Table:
-    head = ["networks", "devices", "block", "ms per network", "against the best", "working memory"]
+    head = ["networks", "epochs", "devices", "block", "ms per network", "against the best"]
+    head += ["working memory"]
     table = [
         [
             f"{row['num_networks']:,} {row['model']}",
+            f"{row['epochs']}",
             f"{row['devices']}",
             f"{row['block'] or 'none'}",
             f"{row['ms_per_network']:.2f}",
@@ -107,7 +109,7 @@ def _batches(rows: Rows) -> Table:
 TABLES: dict[str, tuple[str, Callable[[Rows], Table]]] = {
     "hybrids": ("the paper's stack, Keras on JAX and DEAP, doing the same evaluations", _hybrids),
     "optimizers": ("particle swarms, float32; ratios of generations per second", _optimizers),
-    "batches": ("LSTM 4-10-1, 100 epochs, against the number trained in one call", _batches),
+    "batches": ("LSTM 4-10-1, against the number trained in one call", _batches),
 }
 
 

@@ -19,7 +19,8 @@ class Layout:
             `lookback` years; "stacked" puts `lookback` years side by side as factors (feed-forward
             networks).
         lookback: years read, window and stacked only.
-        lag: the output of year t reads inputs up to year t - lag, years.
+        lag: the output of year t reads inputs up to year t - lag, years; the first input is read
+            again where t - lag lies before the data, so a sequence starts with repeated inputs.
     """
 
     kind: Literal["sequence", "window", "stacked"] = "sequence"
