@@ -185,7 +185,7 @@ def _tasks(economy: Economy, hybrid: fit.Hybrid) -> tuple[fit.Task, fit.Task]:
         training,
         economy.num_data,
     )
-    return jax.tree.map(lambda leaf: leaf[:, None], final), final
+    return models.first_years(final, economy.num_training), final
 
 
 def _bounds(hybrid: fit.Hybrid) -> dict[str, tuple[float, float]]:

@@ -124,6 +124,13 @@ def tasks_of(
     return stack([build(row, target) for target in targets for row in rows])
 
 
+def first_years(finals: fit.Task, num_years: int) -> fit.Task:
+    """One fold, [task, 1, ...], of the first `num_years`: later ones have no weight in a search."""
+    return jax.tree.map(
+        lambda leaf: leaf[:, None, :num_years] if leaf.ndim > 1 else leaf[:, None], finals
+    )
+
+
 def run_as_described(
     key: Array,
     config: Config,
@@ -144,7 +151,7 @@ def run_as_described(
         training,
         economy.num_data,
     )
-    folds = jax.tree.map(lambda leaf: leaf[:, None], finals)
+    folds = first_years(finals, economy.num_training)
     fitted = fit.fit_seeds(
         key, hybrid, folds, finals, config.num_seeds,
         name=name, stage_fn=stage_fn, runs_per_chunk=config.runs_per_chunk, mesh=mesh,
