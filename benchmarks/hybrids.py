@@ -35,7 +35,7 @@ from diffmig.networks import init_network
 from diffmig.optimize.space import flatten, round_integers
 from experiments.grp import models
 from experiments.grp.config import VARIANTS
-from experiments.grp.economy import Economy, make_economy
+from experiments.grp.economy import Economy, first_years, make_economy
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET_RATIO = {"build": 100.0, "reuse": 20.0}
@@ -185,7 +185,7 @@ def _tasks(economy: Economy, hybrid: fit.Hybrid) -> tuple[fit.Task, fit.Task]:
         training,
         economy.num_data,
     )
-    return models.first_years(final, economy.num_training), final
+    return first_years(final, economy.num_training), final
 
 
 def _bounds(hybrid: fit.Hybrid) -> dict[str, tuple[float, float]]:

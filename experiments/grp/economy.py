@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -169,3 +170,10 @@ def with_defaults(config: Config, panel: data.Panel) -> Config:
 
 def _error(what: str, cure: str) -> data.DataError:
     return data.DataError([data.Problem(None, None, None, what, cure)])
+
+
+def first_years(finals: fit.Task, num_years: int) -> fit.Task:
+    """One fold, [task, 1, ...], of the first `num_years`: later ones have no weight in a search."""
+    return jax.tree.map(
+        lambda leaf: leaf[:, None, :num_years] if leaf.ndim > 1 else leaf[:, None], finals
+    )

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from diffmig import fit
 from diffmig.networks import BPNN, LSTM, Elman, Layout, first_valid_year
 from experiments.grp.config import Config
-from experiments.grp.economy import Economy
+from experiments.grp.economy import Economy, first_years
 
 MODELS = ("BA-LSTM", "GA-BPNN", "PSO-Elman")
 TARGETS = (fit.Target("level", clip=True), fit.Target("growth", clip=True))
@@ -122,13 +122,6 @@ def tasks_of(
     )
     rows = [jax.tree.map(lambda x, b=b: x[b], series) for b in range(len(economy.bases))]
     return stack([build(row, target) for target in targets for row in rows])
-
-
-def first_years(finals: fit.Task, num_years: int) -> fit.Task:
-    """One fold, [task, 1, ...], of the first `num_years`: later ones have no weight in a search."""
-    return jax.tree.map(
-        lambda leaf: leaf[:, None, :num_years] if leaf.ndim > 1 else leaf[:, None], finals
-    )
 
 
 def run_as_described(
