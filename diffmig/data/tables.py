@@ -46,7 +46,8 @@ _TABLES = {
         },
     )
 }
-_PRINTED = ("grp",)
+_PRINTED = ("grp", "smoothing")
+_ERRATA = (*_TABLES, "smoothing")
 _MUNNELL = {
     "GSP": ("grp", "million USD of 1982"),
     "PC": ("private_capital", "million USD of 1982"),
@@ -91,10 +92,14 @@ def load_table(name: str, *, corrected: bool = True) -> Panel:
 def errata(name: str) -> tuple[Erratum, ...]:
     """What does not hold in a bundled table and in the text about it, in the order of the paper.
 
+    Args:
+        name: "grp_udmurt", or "smoothing" for the wage example, the indicators of regions and the
+            growth factors, whose loaders give every cell as printed.
+
     Raises:
         ValueError: no such table.
     """
-    rows = _load_text(f"{_choose('table', name, _TABLES)}_errata.csv")
+    rows = _load_text(f"{_choose('table', name, _ERRATA)}_errata.csv")
     return tuple(
         Erratum(
             row["place_in_table"],
@@ -112,18 +117,58 @@ def load_printed(name: str) -> pd.DataFrame:
     """Every number and checkable claim that a paper prints about its results.
 
     Args:
-        name: "grp".
+        name: "grp" or "smoothing".
 
     Returns:
-        text columns: id (unique, for example "table3.ba_lstm.current.validation.mape"), place (in
-        the paper), quantity, unit ("claim" where `printed` is "true"), printed (as printed,
-        decimals kept, with a decimal point), and, "" where it does not apply, model, prices
-        ("current", "2023"), sample ("train", "validation", "forecast").
+        text columns: id (unique, for example "table3.ba_lstm.current.validation.mape" or
+        "table1.holt.forecast.t16"), place (in the paper), quantity, unit ("claim" where `printed`
+        is "true"), printed (as printed, decimals kept, with a decimal point), and, "" where it
+        does not apply, model, prices ("current", "2023"), sample ("train", "validation",
+        "forecast").
 
     Raises:
         ValueError: no such paper.
     """
     return _load_text(f"{_choose('paper', name, _PRINTED)}_printed.csv")
+
+
+def load_wage_example() -> pd.DataFrame:
+    """Mean wage in the Kharkiv region and its one-step forecasts, as printed.
+
+    Returns:
+        11 rows, columns period (15-25: months from January 2016), actual, ses_forecast,
+        holt_forecast, selective_forecast (UAH per month), ses_error, holt_error (absolute error, %
+        of actual, NaN in period 25, where none is printed), chosen ("SES" or "Holt": the base model
+        whose forecast the selective model takes).
+
+    Source: Chagovets et al., 2020, tables 1 and 2.
+    """
+    return _load_numbers("smoothing_wage.csv", text=("chosen",)).astype({"period": "int64"})
+
+
+def load_region_indicators() -> pd.DataFrame:
+    """Fourteen indicators of the 24 regions of Ukraine, forecast for 2018-2019, as printed.
+
+    Returns:
+        row per region (the index), column per indicator, in the order of the paper: x4, x14, x18,
+        x26, x29, x40, x46, x55, x60, x43, x44, x47, x51, x50. Their meaning stands in the README
+        beside the tables; x44 has negative values.
+
+    Source: Chagovets et al., 2020, tables 3 and 4.
+    """
+    return _load_numbers("smoothing_regions.csv", text=("region",)).set_index("region")
+
+
+def load_growth_factors() -> pd.DataFrame:
+    """Forecast growth of nine indicators in seven regions of high development, as printed.
+
+    Returns:
+        18 rows, columns indicator (names as in `load_region_indicators`), period (25, 26: the years
+        2018, 2019) and one per region: value over that of the year before, 1.
+
+    Source: Chagovets et al., 2020, table 5.
+    """
+    return _load_numbers("smoothing_growth.csv", text=("indicator",)).astype({"period": "int64"})
 
 
 def package_file(package: str, relative_path: str) -> Path:
@@ -171,6 +216,16 @@ def load_us_states_munnell() -> Panel:
         names=tuple(name for name, _ in _MUNNELL.values()),
         units=tuple(unit for _, unit in _MUNNELL.values()),
     )
+
+
+def _load_numbers(file: str, text: tuple[str, ...]) -> pd.DataFrame:
+    frame = _load_text(file)
+    numbers = {
+        name: pd.to_numeric(frame[name].replace("", None)).astype("float64")
+        for name in frame.columns
+        if name not in text
+    }
+    return frame.assign(**numbers)
 
 
 def _choose(kind: str, name: str, names: dict[str, _Table] | tuple[str, ...]) -> str:
