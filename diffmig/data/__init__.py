@@ -2,16 +2,22 @@
 
 from .deflators import implicit_deflator, price_factor, to_comparable_prices, to_current_prices
 from .errors import DataError, Problem
+from .packages import load_tsdata, tsdata_names
 from .panel import Panel, check_panel, panel_to_frame, select, select_complete, to_device, variable
 from .readers import panel_from_frame, read_panel
 from .scalers import Scaler, fit_minmax, fit_standard, scale, unscale
+from .series import SeriesPanel, SeriesSet, future_times, season_length, series_to_frame
+from .series_reader import read_series
 from .splits import Origin, rolling_origins, split_years
 from .tables import (
     Erratum,
     errata,
+    load_growth_factors,
     load_printed,
+    load_region_indicators,
     load_table,
     load_us_states_munnell,
+    load_wage_example,
     package_file,
     table_names,
 )
@@ -23,28 +29,39 @@ __all__ = [
     "Panel",
     "Problem",
     "Scaler",
+    "SeriesPanel",
+    "SeriesSet",
     "check_panel",
     "errata",
     "fit_minmax",
     "fit_standard",
+    "future_times",
     "implicit_deflator",
+    "load_growth_factors",
     "load_printed",
+    "load_region_indicators",
     "load_table",
+    "load_tsdata",
     "load_us_states_munnell",
+    "load_wage_example",
     "package_file",
     "panel_from_frame",
     "panel_to_frame",
     "price_factor",
     "read_panel",
+    "read_series",
     "rolling_origins",
     "scale",
+    "season_length",
     "select",
     "select_complete",
+    "series_to_frame",
     "split_years",
     "table_names",
     "to_comparable_prices",
     "to_current_prices",
     "to_device",
+    "tsdata_names",
     "unscale",
     "variable",
 ]
