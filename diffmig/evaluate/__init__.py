@@ -1,4 +1,4 @@
-"""Errors, baselines, feasibility bound, rolling origin, significance and the claims ledger."""
+"""Errors, baselines, bounds, rolling origin, significance, inequality and the claims ledger."""
 
 from diffmig.evaluate.baselines import (
     AR1,
@@ -13,6 +13,13 @@ from diffmig.evaluate.baselines import (
 )
 from diffmig.evaluate.bound import PairCheck, check_pair, mape_bound_given_r2, r2_bound_given_mape
 from diffmig.evaluate.errors import mae, mape, mase, r2, rmse, smape
+from diffmig.evaluate.inequality import (
+    TheilParts,
+    coefficient_of_variation,
+    gini,
+    theil,
+    theil_decomposition,
+)
 from diffmig.evaluate.ledger import (
     MIN_SEEDS,
     VERDICTS,
@@ -51,12 +58,15 @@ __all__ = [
     "Rolling",
     "Row",
     "Spread",
+    "TheilParts",
     "ar1",
     "assess",
     "bootstrap_median_difference",
     "check_pair",
+    "coefficient_of_variation",
     "diebold_mariano",
     "drift",
+    "gini",
     "half_unit",
     "holm",
     "last_value",
@@ -78,5 +88,7 @@ __all__ = [
     "sign_test",
     "smape",
     "spread_frame",
+    "theil",
+    "theil_decomposition",
     "wilcoxon_signed_rank",
 ]
