@@ -1,4 +1,5 @@
-"""The one helper for large batches: devices outside, cache-sized blocks inside, vmap innermost."""
+"""The one place for large batches: devices outside, cache-sized blocks inside, innermost vmap or
+arrays whose last axis is the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,19 +86,108 @@ def batched(
     return jax.tree.map(lambda x: x[:num_members], out)
 
 
-def _fill(xs: Any, length: int) -> Any:
+def batched_last(
+    fn: Callable[..., Any], xs: Any, *, block: int | None = None, mesh: Mesh | None = None
+) -> Any:
+    """`fn` applied to blocks of the last axis of `xs`, for functions that treat all members alike.
+
+    Equal to `fn(xs)` where `fn` works on each member of the last axis alone; the axis is cut as in
+    `batched`, so that what a block needs stays in the cache.
+
+    Args:
+        fn: function of a pytree of leaves [..., member]; keeps the member axis last.
+        xs: pytree, every leaf [..., member].
+        block: members per block; None runs each device's part as one block.
+        mesh: one-dimensional mesh; None runs on one device.
+
+    Returns:
+        pytree of results, every leaf [..., member].
+
+    Raises:
+        ValueError: as `batched`.
+
+    Notes:
+        Differentiable where `fn` is. The last block of a device may repeat members of the one
+        before; devices whose share is short get copies of the last member.
+    """
+    num_members = _num_members(xs, axis=-1)
+    if block is not None and block < 1:
+        raise ValueError(f"block: expected at least 1 member, got {block}")
+    if mesh is not None and len(mesh.axis_names) != 1:
+        raise ValueError(
+            f"mesh: expected one axis, got {mesh.axis_names}; build it with batch_mesh()"
+        )
+    num_devices = 1 if mesh is None else mesh.size
+    per_device = -(-num_members // num_devices)
+    block = min(block or per_device, per_device)
+    num_blocks = -(-per_device // block)
+
+    def run_device(part: Any) -> Any:
+        if num_blocks == 1:
+            return fn(part)
+        # blocks are cut out one by one: the whole is never laid out anew. The last one ends where
+        # the part ends, so that it may begin inside the one before.
+        last = per_device - block
+
+        def run_one(number: Any) -> Any:
+            first = jnp.minimum(number * block, last)
+            return fn(
+                jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, block, axis=-1), part)
+            )
+
+        out = lax.map(run_one, jnp.arange(num_blocks))
+        return jax.tree.map(lambda x: _join(x, per_device), out)
+
+    if mesh is None:
+        return run_device(xs)
+    axis = mesh.axis_names[0]
+
+    def specs(tree: Any) -> Any:
+        return jax.tree.map(lambda x: PartitionSpec(*[None] * (x.ndim - 1), axis), tree)
+
+    filled = _fill(xs, per_device * num_devices, axis=-1)
+    part = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], per_device), x.dtype), filled
+    )
+    out_specs = specs(jax.eval_shape(run_device, part))
+    on_mesh = jax.shard_map(
+        run_device, mesh=mesh, in_specs=(specs(filled),), out_specs=out_specs, check_vma=False
+    )
+    out = on_mesh(filled)
+    if per_device * num_devices == num_members:
+        return out
+    return jax.tree.map(lambda x: x[..., :num_members], out)
+
+
+def _join(x: Any, length: int) -> Any:
+    """[block, ..., member] -> [..., length]; of the last block only what the others lack."""
+    num_blocks, size = x.shape[0], x.shape[-1]
+    whole = jnp.moveaxis(x, 0, -2).reshape((*x.shape[1:-1], num_blocks * size))
+    lacking = length - (num_blocks - 1) * size
+    if lacking == size:
+        return whole
+    return jnp.concatenate([whole[..., :-size], x[-1][..., size - lacking :]], axis=-1)
+
+
+def _fill(xs: Any, length: int, axis: int = 0) -> Any:
     """`xs` with its last member repeated up to `length` members."""
-    missing = length - jax.tree.leaves(xs)[0].shape[0]
+    missing = length - jax.tree.leaves(xs)[0].shape[axis]
     if missing == 0:
         return xs
-    return jax.tree.map(lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), xs)
+
+    def fill(x: Any) -> Any:
+        last = jnp.take(x, jnp.array([-1]), axis=axis)
+        return jnp.concatenate([x, jnp.repeat(last, missing, axis=axis)], axis=axis)
+
+    return jax.tree.map(fill, xs)
 
 
-def _num_members(xs: Any) -> int:
-    lengths = {leaf.shape[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(xs)}
+def _num_members(xs: Any, axis: int = 0) -> int:
+    lengths = {leaf.shape[axis] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(xs)}
     if len(lengths) != 1 or 0 in lengths:
+        which = "leading" if axis == 0 else "last"
         raise ValueError(
-            f"xs: expected leaves with one common non-empty leading axis, got lengths {lengths}; "
+            f"xs: expected leaves with one common non-empty {which} axis, got lengths {lengths}; "
             "close over what all members share"
         )
     return lengths.pop()

@@ -57,3 +57,18 @@ TEST_FUNCTIONS = (
 def random_optimum(key: Array, dim: int) -> Array:
     """Minimum of a test function, uniform in [-4, 4]^dim as in BBOB."""
     return jax.random.uniform(key, (dim,), minval=-4.0, maxval=4.0)
+
+
+# --- smoothing: average wage of Kharkiv region, periods 15-24, UAH ----------------------------
+# Source: Chagovets et al. 2020, CEUR-WS 2649, paper 6, table 1; forecasts of periods 15-25.
+
+WAGE = (5893.0, 5848.0, 5945.0, 6468.0, 6449.0, 6224.0, 6660.0, 6593.0, 6634.0, 7447.0)
+# fmt: off
+PRINTED_SES = (5481.47, 5851.85, 5848.38, 5935.34, 6414.73, 6445.57, 6246.16, 6618.62, 6595.56,
+               6630.16, 7365.3156)
+PRINTED_HOLT = (5637.04, 6170.42, 5980.13, 6026.27, 6779.87, 6629.68, 6156.58, 6818.83, 6682.48,
+                6675.20, 7892.407)
+# fmt: on
+WAGE_ERRORS = (3.915, 5.1)  # MAPE of the ten rows, percent: SES, Holt
+WAGE_PRIOR = (5.39, 4.69)  # printed MAPE of the training rows
+WAGE_HINDSIGHT = 3.347

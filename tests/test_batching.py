@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffmig.batching import batch_mesh, batched
+from diffmig.batching import batch_mesh, batched, batched_last
 
 
 def wave(member):
@@ -51,18 +51,62 @@ def test_wrong_batches_are_named(xs, options, words):
         batched(lambda x: x, xs, **options)
 
 
+def waves(block):
+    """Last axis: members."""
+    total = jnp.sin(block["x"]).sum(axis=(0, 1)) * block["scale"]
+    return {"sum": total, "square": block["x"] ** 2, "none": jnp.zeros((0, *total.shape))}
+
+
+@pytest.mark.parametrize("num_members", [1, 5, 12])
+@pytest.mark.parametrize("block", [None, 1, 3, 4, 100])
+@pytest.mark.parametrize("with_mesh", [False, True])
+def test_batched_last_equals_the_function(key, num_members, block, with_mesh):
+    x = jax.random.normal(key, (3, 2, num_members))
+    xs = {"x": x, "scale": jnp.arange(1.0, num_members + 1)}
+    got = batched_last(waves, xs, block=block, mesh=batch_mesh() if with_mesh else None)
+    expected = waves(xs)
+    assert got.keys() == expected.keys()
+    for name in expected:
+        assert got[name].shape == expected[name].shape
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-14)
+
+
+def test_gradient_passes_through_blocks_of_the_last_axis(key):
+    x = jax.random.normal(key, (3, 7))
+    gradient = jax.grad(lambda x: batched_last(lambda m: m**3, x, block=2).sum())(x)
+    np.testing.assert_allclose(gradient, 3 * x**2, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("xs", "options", "words"),
+    [
+        (jnp.zeros((2, 0)), {}, "non-empty last axis"),
+        ((jnp.zeros((2, 3)), jnp.zeros((3, 2))), {}, "common"),
+        (jnp.zeros((2, 3)), {"block": 0}, "at least 1"),
+    ],
+)
+def test_wrong_last_axes_are_named(xs, options, words):
+    with pytest.raises(ValueError, match=words):
+        batched_last(lambda x: x, xs, **options)
+
+
 def test_eight_devices_give_the_bits_of_one():
     code = """
 import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 import jax, jax.numpy as jnp
-from diffmig.batching import batch_mesh, batched
+from diffmig.batching import batch_mesh, batched, batched_last
 assert len(jax.devices()) == 8
 xs = jax.random.normal(jax.random.key(0), (37, 5))
 f = lambda x: jnp.tanh(x @ x * jnp.cumsum(x)).sum()
 one = jax.jit(lambda x: batched(f, x, block=4))(xs)
 many = jax.jit(lambda x: batched(f, x, block=4, mesh=batch_mesh()))(xs)
 assert many.shape == (37,)
+assert (one == many).all(), abs(one - many).max()
+g = lambda x: jnp.tanh(jnp.cumsum(x, axis=0)) * jnp.sum(x, axis=0)[None]
+one = jax.jit(lambda x: batched_last(g, x, block=4))(xs.T)
+many = jax.jit(lambda x: batched_last(g, x, block=4, mesh=batch_mesh()))(xs.T)
+assert many.shape == (5, 37)
 assert (one == many).all(), abs(one - many).max()
 print("equal")
 """
