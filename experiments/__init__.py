@@ -2,5 +2,5 @@
 
 from typing import Literal, get_args
 
-Name = Literal["grp", "regions"]
+Name = Literal["grp", "regions", "smoothing"]
 NAMES: tuple[Name, ...] = get_args(Name)

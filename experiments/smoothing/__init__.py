@@ -1,0 +1,25 @@
+"""Does re-choosing and re-weighting smoothing models at every step help?
+
+Command: python -m experiments.smoothing [--variant base|quick|tiny] [--data my.csv]
+Device: CPU, two cores suffice.
+
+Reproduces the example and tables of the paper (Chagovets et al. 2020), writes its claims ledger,
+and measures on thousands of real series (extra `data`; Rosstat and M3 where DIFFMIG_TEST_DATA
+names their folder) whether selection helps, beside statsforecast where that is installed. A file of
+your own in the long format (unique_id, ds, y) is forecast with intervals.
+"""
+
+from experiments._command import Experiment
+from experiments.smoothing.config import VARIANTS, own_data
+from experiments.smoothing.pages import write
+from experiments.smoothing.whole import load, run
+
+EXPERIMENT = Experiment(
+    name="smoothing",
+    question="Does re-choosing and re-weighting smoothing models at every step help?",
+    variants=VARIANTS,
+    load=load,
+    run=run,
+    write=write,
+    own_data=own_data,
+)
