@@ -106,10 +106,49 @@ def _batches(rows: Rows) -> Table:
     return head, table
 
 
+def _smoothing(rows: Rows) -> Table:
+    head = ["what", "series x values", "precision", "time", "per series", "statsforecast"]
+    head += ["ratio", "against its bare loop", "squares worse, better", "against the best"]
+    head += ["working memory", "status"]
+    names = {"fit": "{} fit, forecast", "origins": "{} fits at {} origins, rules"}
+    names |= {"many": "{}, number of series", "length": "{}, length"}
+    table = []
+    for row in rows:
+        if row.get("block") == 0:
+            continue
+        models = ", ".join(row.get("models", [row["model"]]))
+        share = "{:.1f} %, {:.1f} %".format
+        peer = f"{row['peer_seconds']:.3g} s" if "peer_seconds" in row else ""
+        memory = row["working_bytes"]
+        table.append(
+            [
+                names[row["part"]].format(models, row.get("origins")),
+                f"{row['num_series']:,} x {row['length']}",
+                row["dtype"],
+                f"{row['seconds']:.3g} s",
+                f"{row['us_per_series']:.3g} µs",
+                f"{peer} (extrapolated)" if row.get("peer_extrapolated") else peer,
+                f"{row['ratio']:.1f}" if "ratio" in row else "",
+                f"{row['ratio_bare']:.1f}" if "ratio_bare" in row else "",
+                share(100 * row["worse_0.0001"], 100 * row["better_0.0001"]) if peer else "",
+                f"{row['against_best']:.2f}" if "against_best" in row else "",
+                "" if memory is None else f"{memory / 2**20:.1f} MiB",
+                row["status"],
+            ]
+        )
+    return head, table
+
+
 TABLES: dict[str, tuple[str, Callable[[Rows], Table]]] = {
     "hybrids": ("the paper's stack, Keras on JAX and DEAP, doing the same evaluations", _hybrids),
     "optimizers": ("particle swarms, float32; ratios of generations per second", _optimizers),
     "batches": ("LSTM 4-10-1, against the number trained in one call", _batches),
+    "smoothing": (
+        "statsforecast on the same data and cores; squares: share of series whose one-step sum is "
+        "more than 1e-4 above, below; bare: its methods in a loop, without data frames, as if on "
+        "two cores without loss",
+        _smoothing,
+    ),
 }
 
 

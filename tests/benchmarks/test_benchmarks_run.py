@@ -2,17 +2,25 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import batches, hybrids
+from benchmarks import _statsforecast, batches, hybrids, smoothing
 from benchmarks._keras_hybrids import SEARCHES, Job, Outcome, _Counted
+from benchmarks._timing import Timing
 
 needs_peers = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("keras", "deap")),
     reason="Keras and DEAP are not installed (extra 'bench')",
+)
+needs_statsforecast = pytest.mark.skipif(
+    not importlib.util.find_spec("statsforecast"),
+    reason="statsforecast is not installed (extra 'bench')",
 )
 QUICK = hybrids.Options(quick=True, hybrids=("GA-BPNN",), out="")
 JOB = Job(
@@ -120,3 +128,100 @@ def test_batches_claim_is_judged_against_the_best_of_its_sweep() -> None:
     batches.judge(rows)
     assert [r["status"] for r in rows] == ["compared", "met", "missed"]
     assert rows[2]["ratio"] == pytest.approx(1.31)
+
+
+SMOOTHING = smoothing.Options(
+    models=("holt",),
+    unblocked=40,
+    sample=40,
+    origins=2,
+    origin_series=24,
+    origin_sample=24,
+    many=(8,),
+    lengths=(20, 40),
+    length_series=8,
+    length=40,
+    repeats=1,
+    budget=0.1,
+)
+
+
+@pytest.fixture
+def peer() -> Iterator[_statsforecast.Peer]:
+    with _statsforecast.Peer() as peer:
+        yield peer
+
+
+def test_smoothing_without_peer_is_not_compared(tmp_path: Path) -> None:
+    rows = smoothing.measure_fit("ses", 24, SMOOTHING, None, str(tmp_path))
+    rows += smoothing.measure_sweeps(SMOOTHING)
+    smoothing.judge(rows)
+    assert [row["status"] for row in rows[:2]] == ["not compared"] * 2
+    assert [row["part"] for row in rows[2:]] == ["many", "length", "length"]
+    for row in rows:
+        assert row.get("error", 0.0) < smoothing.CHECKS["float32"]
+        assert row["seconds"] > 0
+        assert row["unusable"] == 0
+    assert "not compared" in smoothing.table(rows)
+    json.dumps(rows)
+
+
+@pytest.mark.slow
+@needs_statsforecast
+def test_smoothing_and_statsforecast_find_equal_squares(
+    tmp_path: Path, peer: _statsforecast.Peer
+) -> None:
+    double, single, whole = smoothing.measure_fit("holt", 40, SMOOTHING, peer, str(tmp_path))
+    assert [double["block"] > 0, whole["block"]] == [True, 0]
+    for row in (double, single):
+        assert row["squares_ratio"] == pytest.approx(1.0, abs=0.02)
+        assert row["ratio"] == pytest.approx(row["peer_seconds"] / row["seconds"])
+        assert not row["peer_extrapolated"]
+
+
+@pytest.mark.slow
+def test_smoothing_fits_at_every_origin_reach_those_of_one_fit(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        has_peer = smoothing.has_peer(SMOOTHING)
+        peer = stack.enter_context(_statsforecast.Peer()) if has_peer else None
+        rows = smoothing.measure_origins(SMOOTHING, peer, str(tmp_path))
+    for row in rows:
+        assert row["error"] < 0.1
+        if has_peer:  # one weight, same start: the same minimum
+            of_ses = row["squares_by_model"]["ses"]
+            assert of_ses["squares_ratio"] == pytest.approx(1.0, abs=1e-4)
+
+
+@needs_statsforecast
+def test_statsforecast_fits_every_origin_anew(tmp_path: Path, peer: _statsforecast.Peer) -> None:
+    y = smoothing.made_series(200, 60, 1)
+    job = smoothing._job(str(tmp_path), ["holt"], y, 1) | {"num_series": 200, "want": "seconds"}
+    peer(**job)
+    assert peer(**job, num_windows=8) > 2 * peer(**job)
+
+
+def test_smoothing_extrapolates_beyond_the_start_up() -> None:
+    def timed(seconds: float) -> Timing:
+        return Timing(seconds, seconds, seconds, 3, 0.0)
+
+    calls = {"peer 1": timed(2.0), "start 1": timed(0.5), "peer 2": timed(1.5), "start 2": timed(1)}
+    row = smoothing.peer_seconds(calls, {"peer": 110, "start": 10}, 1010)
+    assert row["peer_seconds_by_processes"] == pytest.approx([15.5, 6.0])
+    assert (row["peer_processes"], row["peer_extrapolated"]) == (2, True)
+
+
+def test_smoothing_is_judged_by_speed_and_by_squares() -> None:
+    def row(ratio: float, worse: float, error: float = 0.0) -> dict:
+        case = {"part": "fit", "model": "holt", "dtype": "float32", "error": error}
+        return case | {"ratio": ratio, "worse_0.001": worse}
+
+    rows = [row(19, 0.01), row(17, 0.01), row(19, 0.2), row(19, 0.0, 1.0)]
+    smoothing.judge(rows)
+    assert [r["status"] for r in rows] == ["met", "missed", "missed", "answers differ"]
+
+
+def test_smoothing_series_do_not_depend_on_their_number() -> None:
+    few, many = smoothing.made_series(3, 20, 0), smoothing.made_series(1500, 20, 0)
+    np.testing.assert_array_equal(few, many[:, :3])
+    assert many.min() == pytest.approx(10.0)
+    assert not np.array_equal(many[:, :500], many[:, 1000:])
