@@ -234,8 +234,8 @@ def _base_table(
     defaults = jnp.asarray(model.defaults, y.dtype).reshape((-1, *[1] * (y.ndim - 1)))
     params, loss = _begin(model, config, y, observed & (rows <= config.first_origin))
     # twice at the first origin: a fit from given weights takes fewer steps
-    fits = np.arange(config.first_origin, num_rows, config.refit_every)
-    fits = jnp.asarray(np.concatenate([fits[:1], fits]))
+    origins = np.arange(config.first_origin, num_rows, config.refit_every)
+    fits = jnp.asarray(np.concatenate([origins[:1], origins]))
 
     def body(carry: tuple[Array, Array, Array], last: Array) -> tuple[Any, None]:
         table, params, loss = carry
