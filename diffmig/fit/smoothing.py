@@ -112,8 +112,8 @@ def fit_smoother(
         SmootherFit, leaves [..., series].
 
     Raises:
-        ValueError: shapes that do not fit, an unknown method, or golden section for several
-            weights.
+        ValueError: shapes that do not fit, given weights outside [0, 1] (not checked when traced),
+            an unknown method, or golden section for several weights.
 
     Notes:
         A series with fewer values than the filter needs, or values <= 0 for a multiplicative
@@ -128,6 +128,8 @@ def fit_smoother(
         raise ValueError(
             f"params: expected {(num_params, y.shape[1])} [parameter, series], got {params.shape}"
         )
+    if params is not None and not isinstance(params, jax.core.Tracer):
+        check_weights(smoother, np.asarray(params))
     _method(smoother, config)
     arrays = {"y": y, "observed": observed, "params": params}
     given = {name: array for name, array in arrays.items() if array is not None}

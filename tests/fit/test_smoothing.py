@@ -362,9 +362,12 @@ def test_wrong_choices_are_named():
 
 def test_weights_outside_the_unit_interval_are_named():
     check_weights(HOLT, np.array([[0.0, 1.0], [0.4, 0.6]]))
+    y = jnp.arange(20.0).reshape(10, 2)
     for bad in (1.2, -0.1, np.nan):
         with pytest.raises(ValueError, match=r"holt: beta must lie in \[0, 1\]"):
             check_weights(HOLT, np.array([[0.5, 0.5], [0.4, bad]]))
+        with pytest.raises(ValueError, match="beta must lie"):
+            fit_smoother(HOLT, y, params=jnp.asarray([[0.5, 0.5], [0.4, bad]]))
 
 
 def test_start_is_what_the_rule_says(walks):
