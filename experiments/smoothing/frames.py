@@ -95,14 +95,17 @@ def lengths_frame(scores: Scores) -> pd.DataFrame:
 
 
 def coverage_frame(config: Config, result: Result) -> pd.DataFrame:
-    """Coverage of the one-step intervals of the primary selection."""
+    """Coverage of the intervals of the primary selection, one step ahead and furthest ahead."""
     rows = []
     for scores in result.scores:
-        for kind, shares in zip(("split", "adaptive"), scores.coverage, strict=True):
+        horizon = len(scores.history.future)
+        cases = [(h, kind) for h in (1, horizon) for kind in ("split", "adaptive")]
+        for (ahead, kind), shares in zip(cases, scores.coverage, strict=True):
             rows.append(
                 {
                     "source": scores.history.name,
                     "intervals": f"{kind} conformal",
+                    "horizon": ahead,
                     "nominal": 100 * config.level,
                     "mean_coverage": 100 * _mean(shares),
                     "series": int(np.isfinite(shares).sum()),

@@ -79,8 +79,9 @@ def _write_study(run: report.Run, config: Config, result: Result) -> None:
     )  # fmt: skip
     run.write_table(
         "coverage", frames.coverage_frame(config, result),
-        "One-step intervals of the primary selection: share of values inside.",
-        units={"nominal": "%", "mean_coverage": "%"}, source=source,
+        "Intervals of the primary selection: share of values inside, along the last rows; empty "
+        "where too few errors are known for the level.",
+        units={"horizon": "steps", "nominal": "%", "mean_coverage": "%"}, source=source,
     )  # fmt: skip
     bars = accuracy.dropna(subset=["mase"]).rename(columns={"method": "label", "mase": "value"})
     for number, (name, part) in enumerate(bars.groupby("source", sort=False)):

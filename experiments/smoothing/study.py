@@ -15,6 +15,7 @@ from experiments.smoothing.models import base_models, rules
 from experiments.smoothing.rivals import forecast_rivals
 
 ONE_STEP, AHEAD = "one step, rolling", "held out"
+ADAPTIVE_RATE = 0.05  # of the adaptive intervals where the config has none
 
 
 class Scores(NamedTuple):
@@ -29,8 +30,9 @@ class Scores(NamedTuple):
         hindsight: MASE and MAPE of the best filter of each row, [2, series]: a bound.
         ahead: MASE of the held-out rows, [method, series].  percent, symmetric: MAPE and sMAPE of
             them, percent.
-        coverage: share of one-step values inside the split and the adaptive interval of the primary
-            selection, [2, series]; NaN where none was scored.
+        coverage: share of values inside the intervals of the primary selection, [4, series]: split
+            and adaptive one step ahead, split and adaptive at the longest horizon; NaN where none
+            was scored.
         rivals: MASE of the held-out rows by peer, [series], NaN outside their sample.
         usable: series scored by every method, bool [series].
     """
@@ -81,7 +83,7 @@ def score(
     forecast = np.moveaxis(done["forecast"], 0, 1)  # [method, series, horizon]
     ahead, percent, symmetric = _errors(forecast, history)
     hindsight = done["hindsight"] / np.stack([history.scale, np.ones_like(history.scale)], axis=1)
-    rivals = forecast_rivals(config, history) if config.rivals else {}
+    rivals = forecast_rivals(config, history, f"{name}-peers", stage_fn)
     peers = {peer: _errors(made[None], history) for peer, made in rivals.items()}
     names = fit.method_names(models, chosen)
     return Scores(
@@ -112,10 +114,15 @@ def _run_rows(
     """What is kept of the forecasts, series first."""
     y, observed = rows["y"].T, rows["observed"].T
     made = fit.forecast_selectively(models, chosen, y, observed, config=selective, mesh=mesh)
-    errors, known = made.errors[0, :, 0], made.scored[:, 0]
+    horizon = selective.num_horizons
     shares = [
-        smoothing.coverage(smoothing.conformal_intervals(errors, known, 1, config.level, rate=rate))
-        for rate in (0.0, config.rate or 0.05)
+        smoothing.coverage(
+            smoothing.conformal_intervals(
+                made.errors[0, :, h - 1], made.scored[:, h - 1], h, config.level, rate=rate
+            )
+        )
+        for h in (1, horizon)
+        for rate in (0.0, config.rate or ADAPTIVE_RATE)
     ]
     kept = {
         "forecast": made.forecast,
