@@ -439,8 +439,9 @@ def judge(rows: list[dict[str, Any]]) -> None:
 
 
 def _judge_sweep(row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    def per(r: dict[str, Any], name: str) -> float:
-        return (r[name] or 0) / r["num_series"] / (r["length"] if row["part"] == "length" else 1)
+    def per(r: dict[str, Any], *names: str) -> float:
+        whole = sum(r[name] or 0 for name in names)
+        return whole / r["num_series"] / (r["length"] if row["part"] == "length" else 1)
 
     rivals = [r for r in rows if (r["part"], r["model"]) == (row["part"], row["model"])]
     row["against_best"] = per(row, "seconds") / min(per(r, "seconds") for r in rivals)
@@ -448,8 +449,9 @@ def _judge_sweep(row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     if row not in large:
         row["status"] = "compared"
         return
-    memory = per(row, "working_bytes") <= FLAT * min(per(r, "working_bytes") for r in large)
-    row["status"] = "met" if row["against_best"] <= FLAT and memory else "missed"
+    held = ("input_bytes", "working_bytes")
+    flat = per(row, *held) <= FLAT * min(per(r, *held) for r in large)
+    row["status"] = "met" if row["against_best"] <= FLAT and flat else "missed"
 
 
 # --- processes and tables -------------------------------------------------------------------------
