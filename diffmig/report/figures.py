@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("actual", "fitted", "forecast")
+BAND = "5–95 % of runs"
 
 # Okabe and Ito (2008): told apart with every common form of colour blindness; actual values are
 # black.
@@ -121,17 +122,19 @@ def draw_series(
     x_label: str = "year",
     last_training_year: float | None = None,
     log_y: bool = False,
+    band: str = BAND,
 ) -> Figure:
     """Lines over years with their bands.
 
     Args:
         table: tidy, a row per point: `series` (name in the legend), `kind` ("actual" black with
             points, "fitted" thin, "forecast" thick), the column `x`, `value`, and optionally `low`
-            and `high`, the 5-95 % band. Missing values break a line.
+            and `high`, a band. Missing values break a line.
         title, y_label, x_label, source: as in `figure`.
         x: column of the horizontal axis ("iteration", say).
         last_training_year: where a vertical line parts training from validation.
         log_y: logarithmic vertical axis.
+        band: what `low` and `high` are, for the legend.
 
     Raises:
         ValueError: columns are missing, the table is empty, or a kind is unknown.
@@ -139,7 +142,7 @@ def draw_series(
     _check_table(table, ("series", "kind", x, "value"))
     _check_label("y_label", y_label)
     drawn, axes = figure(title, x_label, y_label, source)
-    _draw_lines(axes[0, 0], table, x, _styles(table), last_training_year, log_y)
+    _draw_lines(axes[0, 0], table, x, _styles(table), last_training_year, log_y, band)
     _add_legend(drawn, axes)
     return drawn
 
@@ -156,6 +159,7 @@ def draw_grid(
     x_label: str = "year",
     last_training_year: float | None = None,
     common_scale: bool = True,
+    band: str = BAND,
 ) -> Figure:
     """Small multiples: `draw_series` for every value of the column `panel`, with the same colours
     in each.
@@ -175,7 +179,7 @@ def draw_grid(
     )
     styles = _styles(table)
     for axis, name in zip(axes.flat, names, strict=False):
-        _draw_lines(axis, table[table[panel] == name], x, styles, last_training_year, False)
+        _draw_lines(axis, table[table[panel] == name], x, styles, last_training_year, False, band)
         axis.set_title(_wrap(str(name), 48 // columns), fontsize=12, loc="left")
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
@@ -272,6 +276,7 @@ def _draw_lines(
     styles: dict[str, tuple[str, str, str]],
     last_training_year: float | None,
     log_y: bool,
+    band: str,
 ) -> None:
     for (name, kind), part in table.groupby(["series", "kind"], sort=False):
         part = part.sort_values(x)
@@ -304,7 +309,7 @@ def _draw_lines(
         if {"low", "high"} <= set(part.columns) and part["low"].notna().any():
             axis.fill_between(
                 part[x].to_numpy(float), part["low"].to_numpy(float), part["high"].to_numpy(float),
-                color=colour, alpha=0.18, linewidth=0, label="5–95 % of runs",
+                color=colour, alpha=0.18, linewidth=0, label=band,
             )  # fmt: skip
     if last_training_year is not None:
         axis.axvline(

@@ -116,7 +116,7 @@ def _write_outlook(run: report.Run, config: Config, outlook: Outlook, number: in
         f"forecasts_{number}",
         report.draw_grid(
             lines, title="Selective forecasts", source=source, common_scale=False, x="time",
-            x_label=dates,
+            x_label=dates, band=f"{100 * config.level:g} % interval",
         ),
         lines,
         f"The first {min(frames.NUM_DRAWN, len(outlook.panel.names))} series with intervals.",

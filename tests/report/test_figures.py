@@ -44,6 +44,13 @@ def test_lines_are_the_rows_of_the_table(series: pd.DataFrame) -> None:
     assert any("table 1" in text.get_text() for text in drawn.texts)
 
 
+def test_legend_says_what_the_band_is(series: pd.DataFrame) -> None:
+    drawn = draw_series(series, band="90 % interval", **LABELS)
+    shown = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert "90 % interval" in shown
+    assert not any("of runs" in text for text in shown)
+
+
 def test_grid_gives_every_panel_its_rows(series: pd.DataFrame) -> None:
     panels = [
         series.assign(panel=f"factor {i}, %", value=series["value"] * i) for i in (1, 20, 300)
