@@ -140,7 +140,7 @@ def _position(times: pd.Index) -> np.ndarray:
     """Years and fractions of dates; integer times as they are."""
     if not isinstance(times, pd.DatetimeIndex):
         return times.to_numpy(float)
-    return times.year.to_numpy() + (times.dayofyear.to_numpy() - 1) / 365.25
+    return times.year.to_numpy() + (times.day_of_year.to_numpy() - 1) / 365.25
 
 
 def answer(result: Result) -> str:
