@@ -55,17 +55,8 @@ def batched(
         which are dropped. Devices exchange nothing if they share the members without remainder.
     """
     num_members = _num_members(xs)
-    if block is not None and block < 1:
-        raise ValueError(f"block: expected at least 1 member, got {block}")
-    if mesh is not None and len(mesh.axis_names) != 1:
-        raise ValueError(
-            f"mesh: expected one axis, got {mesh.axis_names}; build it with batch_mesh()"
-        )
+    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh)
     run_block = jax.vmap(jax.checkpoint(fn) if remat else fn)
-    num_devices = 1 if mesh is None else mesh.size
-    per_device = -(-num_members // num_devices)
-    block = min(block or per_device, per_device)
-    num_blocks = -(-per_device // block)
 
     def run_device(part: Any) -> Any:
         if num_blocks == 1:
@@ -111,16 +102,7 @@ def batched_last(
         before; devices whose share is short get copies of the last member.
     """
     num_members = _num_members(xs, axis=-1)
-    if block is not None and block < 1:
-        raise ValueError(f"block: expected at least 1 member, got {block}")
-    if mesh is not None and len(mesh.axis_names) != 1:
-        raise ValueError(
-            f"mesh: expected one axis, got {mesh.axis_names}; build it with batch_mesh()"
-        )
-    num_devices = 1 if mesh is None else mesh.size
-    per_device = -(-num_members // num_devices)
-    block = min(block or per_device, per_device)
-    num_blocks = -(-per_device // block)
+    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh)
 
     def run_device(part: Any) -> Any:
         if num_blocks == 1:
@@ -157,6 +139,20 @@ def batched_last(
     if per_device * num_devices == num_members:
         return out
     return jax.tree.map(lambda x: x[..., :num_members], out)
+
+
+def _cut(num_members: int, block: int | None, mesh: Mesh | None) -> tuple[int, int, int, int]:
+    """Devices, members per device, members per block, blocks per device."""
+    if block is not None and block < 1:
+        raise ValueError(f"block: expected at least 1 member, got {block}")
+    if mesh is not None and len(mesh.axis_names) != 1:
+        raise ValueError(
+            f"mesh: expected one axis, got {mesh.axis_names}; build it with batch_mesh()"
+        )
+    num_devices = 1 if mesh is None else mesh.size
+    per_device = -(-num_members // num_devices)
+    size = min(block or per_device, per_device)
+    return num_devices, per_device, size, -(-per_device // size)
 
 
 def _join(x: Any, length: int) -> Any:
