@@ -82,9 +82,9 @@ def read_panel(
     )
     path = Path(path)
     name = path.name.split(".")[0] or path.name
-    if path.suffix.lower() in (".parquet", ".pq") or _starts_as_parquet(path):
-        frame = _read_parquet(read_bytes(path), str(path))
-        return build_panel(_typed_source(frame, str(path), name), choices)
+    if path.suffix.lower() in (".parquet", ".pq") or starts_as_parquet(path):
+        frame = read_parquet(read_bytes(path), str(path))
+        return build_panel(typed_source(frame, str(path), name), choices)
     table = read_text_table(path, encoding, delimiter)
     source = Source(table.frame, table.lines, str(path), name, list(table.problems))
     return build_panel(source, choices)
@@ -127,7 +127,7 @@ def panel_from_frame(
         min_years,
         decimal,
     )
-    return build_panel(_typed_source(frame, name, name), choices)
+    return build_panel(typed_source(frame, name, name), choices)
 
 
 def _as_names(variables: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -136,7 +136,7 @@ def _as_names(variables: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if variables is None else tuple(variables)
 
 
-def _starts_as_parquet(path: Path) -> bool:
+def starts_as_parquet(path: Path) -> bool:
     try:
         with open(path, "rb") as stream:
             return stream.read(4) == b"PAR1"
@@ -144,7 +144,7 @@ def _starts_as_parquet(path: Path) -> bool:
         return False
 
 
-def _read_parquet(content: bytes, file: str) -> pd.DataFrame:
+def read_parquet(content: bytes, file: str) -> pd.DataFrame:
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
         table.validate(full=True)  # reading alone lets text through that is not UTF-8
@@ -155,7 +155,7 @@ def _read_parquet(content: bytes, file: str) -> pd.DataFrame:
         raise DataError([Problem(None, None, None, what, cure)], file) from error
 
 
-def _typed_source(frame: pd.DataFrame, file: str, only_place: str) -> Source:
+def typed_source(frame: pd.DataFrame, file: str, only_place: str) -> Source:
     if any(name is not None for name in frame.index.names):
         levels = frame.index.to_frame(index=False)
         frame = pd.concat([levels, frame.reset_index(drop=True)], axis=1)

@@ -21,7 +21,7 @@ from .grids import (
 )
 from .layouts import Source
 from .moments import Moments, moment_text, parse_times
-from .readers import _read_parquet, _starts_as_parquet, _typed_source
+from .readers import read_parquet, starts_as_parquet, typed_source
 from .series import SeriesPanel, SeriesSet
 from .textfile import read_bytes, read_text_table
 
@@ -132,11 +132,11 @@ def _open(
     source: str | Path | pd.DataFrame, name: str, encoding: str | None, delimiter: str | None
 ) -> Source:
     if isinstance(source, pd.DataFrame):
-        return _typed_source(source, name, name)
+        return typed_source(source, name, name)
     path = Path(source)
     stem = path.name.split(".")[0] or path.name
-    if path.suffix.lower() in (".parquet", ".pq") or _starts_as_parquet(path):
-        return _typed_source(_read_parquet(read_bytes(path), str(path)), str(path), stem)
+    if path.suffix.lower() in (".parquet", ".pq") or starts_as_parquet(path):
+        return typed_source(read_parquet(read_bytes(path), str(path)), str(path), stem)
     table = read_text_table(path, encoding, delimiter)
     return Source(table.frame, table.lines, str(path), stem, list(table.problems))
 
