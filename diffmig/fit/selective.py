@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.sharding import Mesh
 
 from diffmig.batching import batched_last
-from diffmig.fit.smoothing import SmootherConfig, SmootherFit, fit_block
+from diffmig.fit.smoothing import SmootherConfig, SmootherFit, default_weights, fit_block
 from diffmig.smoothing import Rule, Smoother, forecast_table, hindsight_bound, rule_weights
 
 SERIES_PER_BLOCK = 256
@@ -165,7 +165,7 @@ def _run_block(
     y, observed = arrays["y"], arrays["observed"]
     num_models, num_rows = len(models), y.shape[0]
     fitted = [_base_table(model, config, y, observed) for model in models]
-    table = jnp.stack([made for made, _, _ in fitted], axis=1)  # [time, model, horizon, ...]
+    table = jnp.stack([made for made, _ in fitted], axis=1)  # [time, model, horizon, ...]
     usable = jnp.isfinite(table).all(axis=2)
 
     forecast = _forecast(usable.any(axis=1), observed, config)
@@ -203,7 +203,7 @@ def _run_block(
         hindsight=_hindsight(errors, y, honest & jnp.roll(scored[:, 0], 1, axis=0)),
         weights=weights[-1],
         usable=usable[-1],
-        params=tuple(params for _, params, _ in fitted),
+        params=tuple(params for _, params in fitted),
         errors=jnp.stack(keep) if keep else jnp.zeros(shape, y.dtype),
         scored=scored,
     )
@@ -211,9 +211,9 @@ def _run_block(
 
 def _base_table(
     model: Smoother, config: SelectiveConfig, y: Array, observed: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array]:
     """Forecasts of one filter from every origin, [time, horizon, ...], inf where it could not be
-    fitted; its last weights and losses. A later fit starts from the weights of the one before, or
+    fitted; its last weights. A later fit starts from the weights of the one before, or
     where there was none from the defaults."""
     num_rows = y.shape[0]
     rows = jnp.arange(num_rows).reshape((-1, *[1] * (y.ndim - 1)))
@@ -230,8 +230,8 @@ def _base_table(
 
     if config.refit_every == 0:
         fit = fit_at(jnp.asarray(config.first_origin), None)
-        return forecast(fit), fit.params, fit.loss
-    defaults = jnp.asarray(model.defaults, y.dtype).reshape((-1, *[1] * (y.ndim - 1)))
+        return forecast(fit), fit.params
+    defaults = default_weights(model, y[0])
     params, loss = _begin(model, config, y, observed & (rows <= config.first_origin))
     # twice at the first origin: a fit from given weights takes fewer steps
     origins = np.arange(config.first_origin, num_rows, config.refit_every)
@@ -244,8 +244,8 @@ def _base_table(
         return (table, fit.params, fit.loss), None
 
     empty = jnp.full((num_rows, config.num_horizons, *y.shape[1:]), jnp.inf, y.dtype)
-    (table, params, loss), _ = lax.scan(body, (empty, params, loss), fits)
-    return table, params, loss
+    (table, params, _), _ = lax.scan(body, (empty, params, loss), fits)
+    return table, params
 
 
 def _begin(
@@ -253,11 +253,8 @@ def _begin(
 ) -> tuple[Array, Array]:
     """Weights that the first fit starts from, the grid's best as in any fit without given weights,
     and their loss. So one program of the fit serves the first and the later ones."""
-    shape = y.shape[1:]
     if config.smoother.method == "fixed" or not model.parameters:
-        defaults = jnp.asarray(model.defaults, y.dtype).reshape((-1, *[1] * len(shape)))
-        params = jnp.broadcast_to(defaults, (len(model.parameters), *shape))
-        return params, jnp.zeros(shape, y.dtype)
+        return default_weights(model, y[0]), jnp.zeros_like(y[0])
     grid = replace(config.smoother, method="grid")
     fit = fit_block(model, grid, {"y": y, "observed": observed})
     return fit.params, fit.loss

@@ -185,6 +185,12 @@ def fit_block(smoother: Smoother, config: SmootherConfig, arrays: dict[str, Arra
     return SmootherFit(result.x, start, loss, status)
 
 
+def default_weights(smoother: Smoother, like: Array) -> Array:
+    """The filter's own weights for every series, [parameter, ...]; `like`: [...]."""
+    defaults = jnp.asarray(smoother.defaults, like.dtype).reshape((-1, *[1] * like.ndim))
+    return jnp.broadcast_to(defaults, (len(smoother.parameters), *like.shape))
+
+
 def _exact(smoother: Smoother, config: SmootherConfig) -> bool:
     return config.initial == "exact" and smoother.num_linear > 0
 
@@ -220,9 +226,7 @@ def _minimize(
     loss_fn = partial(_loss, smoother, config, y, observed, near)
     like = near.level
     if method == "fixed":
-        defaults = jnp.asarray(smoother.defaults, y.dtype).reshape((-1, *[1] * like.ndim))
-        fixed = jnp.broadcast_to(defaults, (len(smoother.parameters), *like.shape))
-        x = fixed if params is None else params
+        x = default_weights(smoother, like) if params is None else params
         loss = loss_fn(x)
         return PointwiseResult(x, loss, jnp.full(like.shape, CONVERGED, jnp.int8), 1)
     steps = {"num_steps": config.num_steps} if config.num_steps else {}

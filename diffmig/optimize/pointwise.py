@@ -163,8 +163,7 @@ def minimize_newton(
     A coordinate on a bound that the gradient pushes out of the box is held; the others solve
     H dx = -g with pivots made positive, the step is shortened to a trust radius and cut off at the
     box. A point of higher loss is refused and the radius becomes a quarter of the step; an accepted
-    one doubles it. One evaluation of a trial point gives
-    its loss and all derivatives.
+    one doubles it. One evaluation of a trial point gives its loss and all derivatives.
 
     Args:
         evaluate_fn: x [dim, ...] -> Evaluated, from `difference_derivatives` or
@@ -208,7 +207,11 @@ def minimize_newton(
         usable = jnp.isfinite(new.loss) & jnp.all(jnp.isfinite(new.gradient), axis=0)
         usable = usable & jnp.all(jnp.isfinite(new.hessian), axis=(0, 1))
         taken = usable & (new.loss <= at.loss)
-        kept = jax.tree.map(lambda a, b: jnp.where(_over(taken, a), a, b), new, at)
+        kept = Evaluated(
+            jnp.where(taken, new.loss, at.loss),
+            jnp.where(taken[None], new.gradient, at.gradient),
+            jnp.where(taken[None, None], new.hessian, at.hessian),
+        )
         x = jnp.where(taken[None], trial, x)
         radius = jnp.where(taken, 2.0 * radius, 0.25 * jnp.minimum(radius, length))
         return _Newton(x, kept, jnp.minimum(radius, 1.0)), None
@@ -224,12 +227,6 @@ def minimize_newton(
     status = jnp.where(flat, CONVERGED, STEP_LIMIT)
     status = jnp.where(jnp.isfinite(at.loss), status, NO_FINITE_LOSS).astype(jnp.int8)
     return PointwiseResult(x, at.loss, status, 1 + num_steps)
-
-
-def _over(choice: Array, like: Array) -> Array:
-    return jnp.broadcast_to(
-        choice.reshape((*[1] * (like.ndim - choice.ndim), *choice.shape)), like.shape
-    )
 
 
 def difference_derivatives(loss_fn: LossFn, step: float) -> Callable[[Array], Evaluated]:
