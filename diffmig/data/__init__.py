@@ -1,8 +1,11 @@
 """Panels, readers with row-level errors, bundled tables, splits, scalers and deflators."""
 
+from .age_reader import read_population
+from .ages import OPEN_AGE, AgeTable, age_labels, ages_to_frame, check_ages, check_totals
+from .budgets import Budget, budget_to_frame, check_budget, read_budget
 from .deflators import implicit_deflator, price_factor, to_comparable_prices, to_current_prices
 from .errors import DataError, Problem
-from .packages import load_tsdata, tsdata_names
+from .packages import load_tsdata, load_wpp_population, tsdata_names, wpp_places
 from .panel import Panel, check_panel, panel_to_frame, select, select_complete, to_device, variable
 from .readers import panel_from_frame, read_panel
 from .scalers import Scaler, fit_minmax, fit_standard, scale, unscale
@@ -12,7 +15,11 @@ from .splits import Origin, rolling_origins, split_years
 from .tables import (
     Erratum,
     errata,
+    load_budget,
     load_growth_factors,
+    load_population,
+    load_population_changes,
+    load_population_totals,
     load_printed,
     load_region_indicators,
     load_table,
@@ -23,6 +30,9 @@ from .tables import (
 )
 
 __all__ = [
+    "OPEN_AGE",
+    "AgeTable",
+    "Budget",
     "DataError",
     "Erratum",
     "Origin",
@@ -31,24 +41,37 @@ __all__ = [
     "Scaler",
     "SeriesPanel",
     "SeriesSet",
+    "age_labels",
+    "ages_to_frame",
+    "budget_to_frame",
+    "check_ages",
+    "check_budget",
     "check_panel",
+    "check_totals",
     "errata",
     "fit_minmax",
     "fit_standard",
     "future_times",
     "implicit_deflator",
+    "load_budget",
     "load_growth_factors",
+    "load_population",
+    "load_population_changes",
+    "load_population_totals",
     "load_printed",
     "load_region_indicators",
     "load_table",
     "load_tsdata",
     "load_us_states_munnell",
     "load_wage_example",
+    "load_wpp_population",
     "package_file",
     "panel_from_frame",
     "panel_to_frame",
     "price_factor",
+    "read_budget",
     "read_panel",
+    "read_population",
     "read_series",
     "rolling_origins",
     "scale",
@@ -64,4 +87,5 @@ __all__ = [
     "tsdata_names",
     "unscale",
     "variable",
+    "wpp_places",
 ]

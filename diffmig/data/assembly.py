@@ -45,7 +45,7 @@ def build_panel(source: Source, choices: Choices) -> Panel:
             problems.append(Problem(None, None, None, "no rows below the header", "add the data"))
         raise DataError(problems, source.file)
     keys, key_problems = _keys(block, source, choices)
-    numbers, number_problems = _numbers(block, choices)
+    numbers, number_problems = numbers_of(block, choices)
     problems += key_problems + number_problems
     unknown = [name for name in choices.units if name not in keys.names]
     problems += [cells.missing_column(name, keys.names, "variable") for name in unknown]
@@ -83,7 +83,7 @@ def _keys(block: Block, source: Source, choices: Choices) -> tuple[_Keys, list[P
     place, name = np.zeros((1, 1), np.int64), np.arange(len(columns))[None, :]
     if block.place is not None:
         codes["place"], places = cells.factorize(block.place)
-        problems += _unnamed(codes["place"], places, choices.place_column, block.lines)
+        problems += unnamed(codes["place"], places, choices.place_column, block.lines)
         place = codes["place"][:, None]
     if block.year is None:
         year = np.array([[int(float(name)) for name in columns]])
@@ -100,7 +100,7 @@ def _keys(block: Block, source: Source, choices: Choices) -> tuple[_Keys, list[P
         ]
     if block.variable is not None:
         codes["variable"], names = cells.factorize(block.variable)
-        problems += _unnamed(codes["variable"], names, choices.variable_column, block.lines)
+        problems += unnamed(codes["variable"], names, choices.variable_column, block.lines)
         if choices.variables is not None:
             order = np.array([choices.variables.index(name) for name in names])
             codes["variable"], names = order[codes["variable"]], choices.variables
@@ -109,9 +109,10 @@ def _keys(block: Block, source: Source, choices: Choices) -> tuple[_Keys, list[P
     return keys, problems or _duplicates(codes, keys, source, block.lines)
 
 
-def _unnamed(
+def unnamed(
     codes: np.ndarray, labels: tuple[str, ...], column: str, lines: np.ndarray
 ) -> list[Problem]:
+    """Problems of rows whose name is empty."""
     wrong = lines[codes == labels.index("")] if "" in labels else ()
     return [Problem(int(line), column, "", "an empty name", "fill it in") for line in wrong]
 
@@ -145,7 +146,8 @@ def _duplicates(
     ]
 
 
-def _numbers(block: Block, choices: Choices) -> tuple[_Numbers, list[Problem]]:
+def numbers_of(block: Block, choices: Choices) -> tuple[_Numbers, list[Problem]]:
+    """The numbers of a block and the problems of cells that are none."""
     columns = [cells.prepare(block.numbers[name]) for name in block.numbers.columns]
     decimal, ambiguous = (
         (choices.decimal, None) if choices.decimal else cells.detect_decimal(columns)

