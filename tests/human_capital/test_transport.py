@@ -363,7 +363,7 @@ def test_gradients_against_finite_differences():
     def last(initial, nu, source, inflow):
         return transport(initial, nu, source, inflow, offset=0.4)[-1]
 
-    check_grads(jax.jit(last), (initial, nu, source, inflow), order=2, rtol=1e-6)
+    check_grads(jax.jit(last), (initial, nu, source, inflow), order=1, rtol=1e-6)
 
     def totals(initial, nu, source, weight):
         return transport_totals(initial, nu, source, weight)
