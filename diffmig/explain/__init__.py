@@ -1,5 +1,7 @@
-"""Sensitivities, Shapley values and factor scenarios."""
+"""Sensitivities, Shapley values, factor scenarios, marginal values and cheapest paths."""
 
+from diffmig.explain.human_capital import MarginalValues, adjoint_values, marginal_values
+from diffmig.explain.least_cost import PATH_STATUS, LeastCost, least_cost
 from diffmig.explain.scenarios import (
     GROWTH_QUANTILES,
     Scenario,
@@ -19,14 +21,20 @@ from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_values
 __all__ = [
     "GROWTH_QUANTILES",
     "MAX_FACTORS",
+    "PATH_STATUS",
+    "LeastCost",
+    "MarginalValues",
     "Scenario",
     "Sensitivity",
     "Shapley",
+    "adjoint_values",
     "ar1_scenario",
     "constant_scenario",
     "ensemble_sensitivity",
     "growth_scenario",
     "growth_scenarios",
+    "least_cost",
+    "marginal_values",
     "sensitivity",
     "sensitivity_frame",
     "shapley_values",
