@@ -9,7 +9,17 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 # flow order, checked by tests/test_layers.py
-__all__ = ["data", "human_capital", "smoothing", "networks", "optimize", "fit", "evaluate", "explain", "report"]  # noqa: RUF022
+__all__ = [  # noqa: RUF022
+    "data",
+    "human_capital",
+    "smoothing",
+    "networks",
+    "optimize",
+    "fit",
+    "evaluate",
+    "explain",
+    "report",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,6 +1,6 @@
 """Run folders, checkpoints, progress, figures, HTML: the only chapter that writes or draws."""
 
-from diffmig.report.figures import draw_bars, draw_grid, draw_series, figure, png_bytes
+from diffmig.report.figures import draw_bars, draw_grid, draw_map, draw_series, figure, png_bytes
 from diffmig.report.html import render_report
 from diffmig.report.ledger import join_ledgers, read_ledger
 from diffmig.report.progress import Progress, progress
@@ -11,6 +11,7 @@ __all__ = [
     "Run",
     "draw_bars",
     "draw_grid",
+    "draw_map",
     "draw_series",
     "figure",
     "join_ledgers",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 KINDS = ("actual", "fitted", "forecast")
 BAND = "5–95 % of runs"
@@ -238,6 +239,64 @@ def draw_bars(
     return drawn
 
 
+def draw_map(
+    table: pd.DataFrame,
+    *,
+    title: str,
+    x: str,
+    y: str,
+    x_label: str,
+    y_label: str,
+    value_label: str,
+    source: str,
+    cohorts: Sequence[float] = (),
+) -> Figure:
+    """A value over a plane as colours: age and time (a Lexis diagram), line and year.
+
+    Args:
+        table: tidy, a row per cell: the columns `x` and `y` and `value`; missing cells stay white.
+            Numbers of `x` (and of `y`, if they are numbers) are the lower edges of cells one unit
+            wide; text in `y` makes a row of cells each, in the order of the table.
+        title, x_label, y_label, source: as in `figure`.
+        value_label: "quantity, unit" of the colours.
+        cohorts: values of `x` at which people are born whose lines of life are drawn; only where
+            `y` is an age.
+
+    Raises:
+        ValueError: columns are missing, the table is empty, or a cell is given twice.
+    """
+    _check_table(table, (x, y, "value"))
+    _check_label("value_label", value_label)
+    if table.duplicated([x, y]).any():
+        raise ValueError(f"table of a figure: expected one row per {x} and {y}, some are repeated")
+    wide = table.set_index([y, x])["value"].unstack().sort_index(axis=1)  # noqa: PD010
+    named = table[y].dtype.kind not in "iuf"
+    wide = wide.reindex(list(dict.fromkeys(table[y])) if named else sorted(wide.index))
+    height = max(_HEIGHT, 1.6 + 0.3 * len(wide)) if named else 5.2
+    drawn, axes = figure(title, x_label, "" if named else y_label, source, height=height)
+    axis = axes[0, 0]
+    left, low = float(wide.columns[0]), 0.0 if named else float(wide.index[0])
+    right, high = float(wide.columns[-1]) + 1.0, low + len(wide) if named else wide.index[-1] + 1.0
+    image = axis.imshow(
+        wide.to_numpy(float), extent=(left, right, low, high), origin="lower", aspect="auto",
+        cmap="viridis", interpolation="nearest",
+    )  # fmt: skip
+    if named:
+        axis.set_yticks(np.arange(len(wide)) + 0.5, [_wrap(str(name), 30) for name in wide.index])
+        axis.tick_params(axis="y", labelsize=9)
+        axis.invert_yaxis()
+    for birth in cohorts:
+        axis.plot([birth, birth + high], [0.0, high], color="white", linewidth=0.8, alpha=0.7)
+    axis.set_xlim(left, right)
+    axis.set_ylim((high, low) if named else (low, high))
+    axis.xaxis.set_major_locator(_whole_numbers(6))
+    axis.grid(False)
+    bar = drawn.colorbar(image, ax=axis, location="bottom", shrink=0.9, pad=0.02)
+    bar.set_label(value_label, fontsize=11)
+    bar.ax.tick_params(labelsize=10)
+    return drawn
+
+
 def _check_label(what: str, label: str) -> None:
     quantity, _, unit = label.rpartition(", ")
     if label.lower() != "year" and not (quantity.strip() and unit.strip()):
@@ -322,10 +381,14 @@ def _draw_lines(
     if log_y:
         axis.set_yscale("log")
     if np.issubdtype(table[x].to_numpy().dtype, np.integer):
-        from matplotlib.ticker import MaxNLocator
-
         columns = axis.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=6 // columns, integer=True))
+        axis.xaxis.set_major_locator(_whole_numbers(6 // columns))
+
+
+def _whole_numbers(most: int) -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=most, integer=True)
 
 
 def _add_legend(drawn: Figure, axes: np.ndarray) -> None:

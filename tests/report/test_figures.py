@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffmig.report import draw_bars, draw_grid, draw_series, figure, png_bytes
+from diffmig.report import draw_bars, draw_grid, draw_map, draw_series, figure, png_bytes
 
 LABELS = {"title": "GRP", "y_label": "GRP, bn roubles", "source": "table 1"}
 
@@ -126,3 +126,44 @@ assert "matplotlib.pyplot" not in sys.modules, "pyplot"
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+MAP = {"title": "h", "x_label": "year", "value_label": "h, thousand", "source": "table 1"}
+
+
+def test_map_shows_every_cell_where_it_is() -> None:
+    table = pd.DataFrame({"year": [2000, 2000, 2001], "age": [0, 1, 1], "value": [1.0, 2.0, 3.0]})
+    drawn, again = (
+        draw_map(table, x="year", y="age", y_label="age, years", cohorts=[2000], **MAP)
+        for _ in range(2)
+    )
+    axis = drawn.axes[0]
+    image = axis.images[0]
+    np.testing.assert_array_equal(image.get_array().filled(np.nan), [[1.0, np.nan], [2.0, 3.0]])
+    assert image.get_extent() == [2000, 2002, 0, 2]
+    assert image.origin == "lower"
+    # a life line leaves age 0 at birth and ages one year a year
+    born, later = axis.lines[0].get_xydata()
+    assert born.tolist() == [2000, 0]
+    assert later[0] - born[0] == later[1] - born[1]
+    assert drawn.axes[1].get_xlabel() == "h, thousand"
+    assert png_bytes(drawn) == png_bytes(again)
+
+
+def test_map_of_named_rows_keeps_their_order() -> None:
+    table = pd.DataFrame(
+        {"year": [2000, 2000], "line": ["schools", "clinics"], "value": [1.0, 2.0]}
+    )
+    axis = draw_map(table, x="year", y="line", y_label="line, 1", **MAP).axes[0]
+    low, high = axis.get_ylim()
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert names == ["schools", "clinics"]
+    assert low > high  # the first name is on top
+    np.testing.assert_array_equal(axis.images[0].get_array(), [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize("rows", [[(2000, 0, 1.0), (2000, 0, 2.0)], []])
+def test_map_refuses_repeated_cells_and_nothing(rows: list) -> None:
+    table = pd.DataFrame(rows, columns=["year", "age", "value"])
+    with pytest.raises(ValueError, match="table of a figure"):
+        draw_map(table, x="year", y="age", y_label="age, years", **MAP)
