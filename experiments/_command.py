@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ class Experiment(NamedTuple):
         run: (config, panel, key, stage_fn, mesh) -> result; prints nothing, knows no paths.
         write: (run folder, config, result) -> None.
         own_data: config that a data file of the user starts from.
+        files: further input files that a config names.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Experiment(NamedTuple):
     run: Callable[..., Any]
     write: Callable[..., None]
     own_data: Any
+    files: Callable[[Any], Sequence[Path]] = lambda config: ()
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
@@ -131,7 +133,13 @@ def execute(
     clock, started = runtime.CompileClock(), time.perf_counter()
     print(f"{experiment.name} ({variant}): {experiment.question}")
     panel = experiment.load(data_file, config)
-    inputs = {"data": hashlib.sha256(data_file.read_bytes()).hexdigest()} if data_file else {}
+    inputs = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in (
+            *([("data", data_file)] if data_file else []),
+            *((str(path), path) for path in experiment.files(config)),
+        )
+    }
     with report.open_run(
         out, experiment.name, variant, config, seed=seed, resume=resume, inputs=inputs
     ) as run:

@@ -1,0 +1,90 @@
+"""Honest hold-outs of the investment network beside naive rules."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffmig import evaluate
+from experiments.human_capital.config import Config
+from experiments.human_capital.economy import nominal_amounts
+from experiments.human_capital.inputs import Inputs
+from experiments.human_capital.investment import (
+    GROWTH_YEARS,
+    RULES,
+    forecast_outputs,
+    indicators_ahead,
+    make_outputs,
+    percent_errors,
+    train,
+)
+
+BASELINES = ("last value", "mean growth", "linear trend")
+
+
+class HoldOut(NamedTuple):
+    """One origin: what was forecast with data up to it, and how it came out.
+
+    Attributes:
+        origin: last year known.
+        scored: years of the budget after it, [scored].
+        actual: million in prices of each year, [scored, output].
+        forecasts: by method, [seed or 1, scored, output]; networks "as described" and "batch
+            training", each with actual indicators ("conditional") and forecast ones ("honest").
+    """
+
+    origin: int
+    scored: np.ndarray
+    actual: np.ndarray
+    forecasts: dict[str, np.ndarray]
+
+
+def hold_out(config: Config, inputs: Inputs, key: Array, origin: int) -> HoldOut:
+    """Everything is made again from the figures printed up to the origin: years between them are
+    interpolated without the later ones."""
+    years = inputs.years[inputs.years <= origin]
+    known = inputs.budget.years <= origin
+    past = inputs._replace(
+        years=years,
+        budget=inputs.budget._replace(
+            amounts=inputs.budget.amounts[:, known],
+            mask=inputs.budget.mask[:, known],
+            years=inputs.budget.years[known],
+        ),
+        price_index=None if inputs.price_index is None else inputs.price_index[: years.size],
+    )
+    outputs = make_outputs(past, nominal_amounts(config, past))
+    scored = inputs.budget.years[~known]
+    horizon = int(scored[-1] - origin)
+    at = scored - origin - 1
+    forecasts: dict[str, np.ndarray] = {}
+    ahead = {
+        "honest": indicators_ahead(config, inputs, years.size, horizon)[0],
+        "conditional": jnp.asarray(inputs.indicators[years.size - 1 :][:horizon]),
+    }
+    for number, (rule, label) in enumerate(RULES.items()):
+        made = train(config, rule, jax.random.fold_in(key, number), outputs, past)
+        for protocol, exogenous in ahead.items():
+            name = f"{label}, {protocol}"
+            forecasts[name] = forecast_outputs(made, outputs.values[-1], exogenous)[:, at]
+    series = jnp.asarray(outputs.values.T)
+    growth = min(GROWTH_YEARS, years.size - 1)
+    naive = (
+        evaluate.last_value(series, horizon),
+        evaluate.mean_growth(series, horizon, growth),
+        evaluate.linear_trend(series, horizon),
+    )
+    for name, made_naive in zip(BASELINES, naive, strict=True):
+        forecasts[name] = np.asarray(made_naive).T[None, at]
+    actual = (outputs.membership @ inputs.budget.amounts[:, ~known]).T
+    return HoldOut(origin, scored, actual, forecasts)
+
+
+def hold_out_errors(made: HoldOut) -> dict[str, np.ndarray]:
+    """MAPE over scored years and outputs by method, %, [seed or 1]."""
+    return {
+        name: np.nanmean(percent_errors(forecast, made.actual), axis=(1, 2))
+        for name, forecast in made.forecasts.items()
+    }

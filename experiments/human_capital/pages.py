@@ -1,0 +1,174 @@
+"""What the run folder shows: course, structure, identities, values, investment, assumptions."""
+
+from diffmig import evaluate, report
+from experiments.human_capital import frames
+from experiments.human_capital.claims import hdi_check, ledger_entries
+from experiments.human_capital.config import Config
+from experiments.human_capital.outlook_pages import write_assumptions, write_investment
+from experiments.human_capital.people import account_frame
+from experiments.human_capital.study import Result
+from experiments.human_capital.value_pages import write_values
+
+COHORTS = 20  # years between the lines of life in the Lexis diagram
+
+
+def write(run: report.Run, config: Config, result: Result) -> None:
+    """Tables, figures, ledger and metrics."""
+    source = "this run; Vavilova, Ketova (2020)" if config.replicate else "your data; this run"
+    _write_course(run, config, result, source)
+    _write_identities(run, result, source)
+    write_values(run, config, result, source)
+    if result.investment is not None:
+        write_investment(run, config, result, result.investment, source)
+    if result.assumptions is not None and result.participation is not None:
+        write_assumptions(run, config, result.assumptions, result.participation, source)
+        run.write_ledger(evaluate.ledger_frame(list(ledger_entries(config, result))))
+    calibration = result.calibration
+    run.write_metrics(
+        {
+            "answer": answer(config, result),
+            "wear_rate": float(result.parameters.wear_rate[0]),
+            "initial_factor": float(result.parameters.initial_factor),
+            "calibrated": calibration is not None,
+            "converged": 1.0
+            if calibration is None
+            else float(calibration.converged & calibration.met),
+            "largest_residual": float(frames.identities_frame(result)["residual"].max()),
+            "seeds": config.num_seeds if result.investment is not None else "nothing is drawn",
+        }
+    )
+
+
+def _origin(result: Result) -> str:
+    """Where the parameters come from, and whether the anchors are met."""
+    calibration = result.calibration
+    if calibration is None:
+        return "taken as given"
+    if bool(calibration.met):
+        return "calibrated to two printed facts"
+    missed = ", ".join(f"{float(r):.1f}" for r in calibration.residuals)
+    return f"the nearest to two anchors that cannot both be met (missed by {missed} tolerances)"
+
+
+def answer(config: Config, result: Result) -> str:
+    """One paragraph for the head of the report."""
+    course = frames.course_frame(result).set_index("year")
+    first, last = course.index[0], course.index[-1]
+    low = int(result.inputs.years[int(course["total"].argmin())])
+    values = frames.marginal_frame(result)
+    best = values[values["spending"] > 0].sort_values("value").iloc[-1]
+    text = (
+        f"H was {course.total[first]:.0f} bn in {first}, lowest in {low} ({course.total[low]:.0f}) "
+        f"and {course.total[last]:.0f} bn in {last} ({course.per_inhabitant[last]:.0f} thousand "
+        f"per inhabitant), with nu = {float(result.parameters.wear_rate[0]):.4f} a year and an "
+        f"initial factor of {float(result.parameters.initial_factor):.2f}, "
+        f"{_origin(result)}. "
+        f"A million more of {best.line} in {best.year:.0f} added {best.value:.2f} million to H of "
+        f"{last}, the most of all."
+    )
+    if result.ahead is not None:
+        lines = frames.capital_lines(result)
+        end = lines[(lines["series"] == frames.FORECAST) & (lines["panel"] == "H, bn")].iloc[-1]
+        text += f" Forecast for {end.year:.0f}: {end.value:.0f} bn [{end.low:.0f}, {end.high:.0f}]."
+    return text
+
+
+def _write_course(run: report.Run, config: Config, result: Result, source: str) -> None:
+    course = frames.course_frame(result)
+    calibration = result.calibration
+    paragraphs = [
+        "h_t + h_tau = -nu h + s + p for health, education and culture, solved exactly along the "
+        "lines of life of cohorts; H is the sum over ages of the mean h, weighted by the mean "
+        "annual population, in the middle of the year.",
+        "The paper prints no parameters, so everything about levels is calibrated: "
+        + (
+            "wear rate and initial profile were found by gradients through the solver from "
+            f"{config.per_head_anchor:g} thousand per inhabitant in {config.per_head_year} and a "
+            f"minimum in {config.minimum_year}. If these may be off by "
+            f"{config.per_head_tolerance:g} thousand and {config.minimum_tolerance:g} a year of "
+            "slope, the logarithms of wear rate and initial factor have standard errors of "
+            f"{float(calibration.standard_error[0]):.2f} and "
+            f"{float(calibration.standard_error[1]):.2f} (infinite: not determined, and the band "
+            "below leaves them fixed)."
+            if calibration is not None
+            else "wear rate and initial factor are those given in the config."
+        ),
+    ]
+    if config.replicate:
+        hdi = hdi_check(result)
+        paragraphs.append(
+            "The human development index of Russia, as the paper quotes it (.71 in 2000, .79 in "
+            f"2012, .80 to 2017), correlates with H by {hdi.total:.2f} and with H per inhabitant "
+            f"by {hdi.per_inhabitant:.2f} over 2000-2017; from 2000 to 2006 by "
+            f"{hdi.total_to_2006:.2f} and {hdi.per_inhabitant_to_2006:.2f}: the index rose while H "
+            "fell."
+        )
+    paragraphs += [f"Note: {text}." for text in result.inputs.note]
+    run.write_text("course", "Value, structure and dynamics", tuple(paragraphs))
+    lines = frames.capital_lines(result)
+    run.write_figure(
+        "capital",
+        report.draw_grid(
+            lines, title="Human capital", source=source, common_scale=False, columns=1,
+            last_training_year=int(result.inputs.years[-1]) if result.ahead else None,
+            band="5–95 % of draws",
+        ),
+        lines,
+        "Human capital (figure 9). The band has the scatter of the networks and what the anchors "
+        "leave open about wear and initial profile; it does not know what a budget may decide.",
+        source=source,
+    )  # fmt: skip
+    run.write_table(
+        "course", course, "Human capital in comparable prices and its components alpha_i H_i.",
+        units={"total": "bn", "per_inhabitant": "thousand", "growth": "%"}, source=source,
+    )  # fmt: skip
+    surface = frames.surface_frame(result)
+    years = result.inputs.years
+    births = range(int(years[0]) - 100, int(years[-1]) + 1)
+    run.write_figure(
+        "lexis",
+        report.draw_map(
+            surface, title="Who carries the capital", x="year", y="age", x_label="year",
+            y_label="age, years", value_label="human capital per head, thousand", source=source,
+            cohorts=[birth for birth in births if birth % COHORTS == 0],
+        ),
+        surface,
+        "Lexis diagram of h(t, tau): a column is a year, white lines are the lives of people born "
+        f"every {COHORTS} years, along which capital is carried, added to and worn.",
+        source=source,
+    )  # fmt: skip
+
+
+def _write_identities(run: report.Run, result: Result, source: str) -> None:
+    people = result.people
+    schedules = ", ".join(
+        f"{life:.1f} years from {first}"
+        for first, life in zip(people.pieces, people.life_expectancy, strict=True)
+    )
+    run.write_text(
+        "identities",
+        "Identities",
+        (
+            "Every term is computed from its own causes, none is what the others leave over. "
+            "Mortality is fitted to the survival of old cohorts and to published deaths; migration "
+            "is what it leaves of the change of cohorts. Both are reconstructions; life expectancy "
+            f"of the schedules: {schedules}.",
+        ),
+    )
+    run.write_table(
+        "identities", frames.identities_frame(result),
+        "Identities and their residuals, relative to their terms.", units={"residual": "1"},
+        source=source,
+    )  # fmt: skip
+    units = dict.fromkeys(frames.balance_frame(result).columns[2:-1], "bn a year")
+    run.write_table(
+        "balance", frames.balance_frame(result),
+        "Change of human capital from the middle of one year to the middle of the next.",
+        units={**units, "residual": "1"}, source=source,
+    )  # fmt: skip
+    run.write_table(
+        "population", account_frame(result.inputs, result.people),
+        "Account of the population between the middles of years, persons; published figures are "
+        "means of two calendar years.",
+        source=source,
+    )  # fmt: skip

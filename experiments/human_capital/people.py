@@ -1,0 +1,97 @@
+"""Births, deaths and migration behind the population, needed to balance the capital."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from diffmig import fit
+from diffmig import human_capital as hc
+from experiments.human_capital.inputs import Inputs
+
+PIECE = 5  # years that share one mortality schedule
+LAST_AGE = 84.0  # older ages are split from one open group
+
+
+class People(NamedTuple):
+    """Accounts between the middles of years.
+
+    Attributes:
+        projection: cohort-component run through the population, one sex column.
+        mortality: fitted schedules, one per piece of years, [..., piece].
+        pieces: first year of each piece.
+        life_expectancy: at birth, years, [piece].
+        residual: of the totals, persons, [year - 1].
+    """
+
+    projection: hc.Projection
+    mortality: fit.MortalityFit
+    pieces: np.ndarray
+    life_expectancy: np.ndarray
+    residual: np.ndarray
+
+
+def account_for(inputs: Inputs) -> People:
+    """Mortality fitted to the survival of old cohorts (and to total deaths where they are known),
+    migration left over by it: the residual method. Both are reconstructions."""
+    population = inputs.population[: inputs.years.size]
+    num_years = len(population)
+    piece = min(PIECE, num_years - 1)
+    starts = np.arange(0, num_years - piece, piece)
+    rows = starts[None, :] + np.arange(piece + 1)[:, None]
+    pieces = np.moveaxis(population[rows], 1, -1)  # [year + 1, age, piece]
+    deaths = _known_deaths(inputs)[rows[:-1]]
+    config = fit.MortalityConfig(last_age=LAST_AGE)
+    made = fit.fit_mortality(jnp.asarray(pieces), jnp.asarray(deaths), config=config)
+    of_year = np.minimum(np.arange(num_years - 1) // piece, starts.size - 1)
+    mortality = jnp.moveaxis(made.mortality, -1, 0)[of_year][..., None]
+    persons = jnp.asarray(population)[..., None]
+    projection = _project(persons, mortality)
+    return People(
+        projection=projection,
+        mortality=made,
+        pieces=inputs.years[starts],
+        life_expectancy=np.asarray(hc.life_expectancy(made.mortality[None]))[0],
+        residual=np.asarray(hc.projection_residual(projection)).sum(axis=-1),
+    )
+
+
+@jax.jit
+def _project(persons: jax.Array, mortality: jax.Array) -> hc.Projection:
+    births = persons[1:, 0] / hc.phi1(mortality[:, 0])
+    migration = hc.net_migration_by_survival(persons, mortality, open_last=False)
+    return hc.cohort_component(
+        persons[0], mortality, None, migration, births=births, open_last=False
+    )
+
+
+def _known_deaths(inputs: Inputs) -> np.ndarray:
+    """Deaths between the middles of a year and the next, [year - 1]; NaN where not known."""
+    if inputs.changes is None:
+        return np.full(inputs.years.size - 1, np.nan)
+    deaths = inputs.changes.set_index("year")["deaths"].reindex(inputs.years).to_numpy(float)
+    return 0.5 * (deaths[:-1] + deaths[1:])
+
+
+def account_frame(inputs: Inputs, people: People) -> pd.DataFrame:
+    """Totals of the account beside the published ones, persons, middle to middle of years."""
+    made = people.projection
+    frame = pd.DataFrame(
+        {
+            "year": inputs.years[:-1],
+            "population": np.asarray(made.population[:-1]).sum(axis=(1, 2)),
+            "births": np.asarray(made.births).sum(axis=1),
+            "deaths": np.asarray(made.deaths).sum(axis=(1, 2)),
+            "net_migration": np.asarray(made.migration).sum(axis=(1, 2)),
+            "left_last_age": np.asarray(made.outflow).sum(axis=1),
+            "residual": people.residual,
+        }
+    )
+    if inputs.changes is not None:
+        known = inputs.changes.set_index("year").reindex(inputs.years)
+        for name in ("births", "deaths", "net_migration"):
+            row = known[name].to_numpy(float)
+            frame[f"published_{name}"] = 0.5 * (row[:-1] + row[1:])
+    return frame

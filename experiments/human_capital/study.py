@@ -1,0 +1,174 @@
+"""The experiment as one function of its inputs."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from jax.sharding import Mesh
+
+from diffmig import fit
+from diffmig import human_capital as hc
+from experiments.human_capital.assumptions import assumption_frame, participation_frame
+from experiments.human_capital.config import Config
+from experiments.human_capital.economy import (
+    build_region,
+    calibrate_regions,
+    component_shares,
+    components,
+    make_parameters,
+    price_factor,
+)
+from experiments.human_capital.hold_outs import HoldOut, hold_out
+from experiments.human_capital.inputs import Inputs
+from experiments.human_capital.investment import PRIMARY, RULES, Investment, invest
+from experiments.human_capital.people import People, account_for
+from experiments.human_capital.worth import Worth, worth
+
+HELD = "spending held in comparable prices"
+
+
+class Ahead(NamedTuple):
+    """H of all years under forecast spending.
+
+    Attributes:
+        total: million, [draw, year], the network's spending and the calibration's parameters drawn.
+        per_inhabitant: money per person, likewise.
+        by_network: million, median spending of each network rule, [year].
+        held: million, with the spending of the last year for ever, [year].
+    """
+
+    total: np.ndarray
+    per_inhabitant: np.ndarray
+    by_network: dict[str, np.ndarray]
+    held: np.ndarray
+
+
+class Result(NamedTuple):
+    """Everything that the report shows."""
+
+    inputs: Inputs
+    region: hc.Region
+    parameters: hc.Parameters
+    calibration: fit.Calibration | None
+    made: hc.HumanCapital
+    closure: np.ndarray
+    people: People
+    balance: hc.CapitalBalance
+    balance_residual: np.ndarray
+    worth: Worth
+    investment: Investment | None
+    hold_outs: tuple[HoldOut, ...]
+    ahead: Ahead | None
+    assumptions: pd.DataFrame | None
+    participation: pd.DataFrame | None
+
+
+def run(
+    config: Config, inputs: Inputs, key: Array, stage_fn: fit.RunStage, mesh: Mesh | None
+) -> Result:
+    """Model, identities, values, forecast and the study of assumptions; seconds, so no stages."""
+    region = build_region(config, inputs)
+    shares = component_shares(config, len(components(inputs.budget)))
+    calibration = None
+    wear_rate, factor = jnp.asarray(config.wear_rate), jnp.asarray(config.initial_factor)
+    if config.calibrate:
+        (calibration,) = calibrate_regions(config, int(inputs.years[0]), [region], [shares])
+        wear_rate, factor = jnp.exp(calibration.parameters)
+    parameters = make_parameters(shares, wear_rate, factor)
+    made = jax.jit(hc.human_capital)(parameters, region)
+    closure = hc.closure_residual(
+        made.source / hc.PERSONS_PER_UNIT, region.amounts, region.lines, region.population
+    )
+    people = account_for(inputs)
+    flows = [
+        np.asarray(x)[:, 1:, 0] for x in (people.projection.deaths, people.projection.migration)
+    ]
+    balance = jax.jit(hc.capital_balance)(made, parameters, region, *map(jnp.asarray, flows))
+    investment = None
+    if inputs.all_years.size > inputs.years.size:
+        investment = invest(config, inputs, jax.random.fold_in(key, 0))
+    return Result(
+        inputs=inputs,
+        region=region,
+        parameters=parameters,
+        calibration=calibration,
+        made=made,
+        closure=np.asarray(closure),
+        people=people,
+        balance=balance,
+        balance_residual=np.asarray(hc.balance_residual(balance)),
+        worth=worth(config, parameters, region),
+        investment=investment,
+        hold_outs=tuple(
+            hold_out(config, inputs, jax.random.fold_in(key, 100 + number), origin)
+            for number, origin in enumerate(config.origins)
+        ),
+        ahead=None
+        if investment is None
+        else _look_ahead(
+            config, inputs, jax.random.fold_in(key, 1), parameters, calibration, investment
+        ),
+        assumptions=assumption_frame(config, inputs) if config.replicate else None,
+        participation=participation_frame(config, inputs) if config.replicate else None,
+    )
+
+
+def comparable_ahead(
+    config: Config, inputs: Inputs, investment: Investment, forecast: np.ndarray
+) -> np.ndarray:
+    """Comparable spending by line of the forecast years, [..., line, year].
+
+    Sums of lines are split as in the last year with data; prices grow by the forecast index.
+    forecast [..., horizon, output].
+    """
+    outputs = investment.outputs
+    factor = price_factor(config, inputs)[-1] / np.cumprod(investment.index_ahead / 100.0)
+    region = build_region(config, inputs)
+    last = np.asarray(region.amounts[:, -1])
+    within = outputs.membership * last[None, :]
+    within = within / np.maximum(within.sum(axis=1, keepdims=True), 1e-300)
+    return np.einsum("...ho,ol->...lh", forecast, within) * factor
+
+
+def _look_ahead(
+    config: Config,
+    inputs: Inputs,
+    key: Array,
+    parameters: hc.Parameters,
+    calibration: fit.Calibration | None,
+    investment: Investment,
+) -> Ahead:
+    horizon = inputs.all_years.size - inputs.years.size
+    primary = comparable_ahead(config, inputs, investment, investment.forecast[PRIMARY])
+    whole = build_region(config, inputs, primary[0])
+    past = whole.amounts[:, : inputs.years.size]
+
+    @jax.jit
+    def solve(x: Array, ahead: Array) -> tuple[Array, Array]:
+        region = whole._replace(amounts=jnp.concatenate([past, ahead], axis=1))
+        made = hc.human_capital(
+            make_parameters(parameters.shares, jnp.exp(x[0]), jnp.exp(x[1])), region
+        )
+        return made.total, made.per_inhabitant
+
+    mean = jnp.log(jnp.stack([parameters.wear_rate[0], parameters.initial_factor]))
+    spread = jnp.zeros((2, 2))
+    if calibration is not None and np.isfinite(calibration.covariance).all():
+        spread = calibration.covariance
+    draws = jax.random.multivariate_normal(key, mean, spread, (config.num_draws,), method="svd")
+    member = np.arange(config.num_draws) % len(primary)
+    total, head = jax.jit(jax.vmap(solve))(draws, jnp.asarray(primary[member]))
+    by_network = {}
+    for rule in RULES:
+        median = np.median(
+            comparable_ahead(config, inputs, investment, investment.forecast[rule]), axis=0
+        )
+        by_network[rule] = np.asarray(solve(mean, jnp.asarray(median))[0])
+    held = np.repeat(np.asarray(past[:, -1:]), horizon, axis=1)
+    return Ahead(
+        np.asarray(total), np.asarray(head), by_network,
+        np.asarray(solve(mean, jnp.asarray(held))[0]),
+    )  # fmt: skip
