@@ -124,3 +124,15 @@ def capital_lines(result: Result) -> pd.DataFrame:
                 for y, v in zip(inputs.all_years[at:], ahead.held[at:] / 1e3, strict=True)
             ]
     return pd.DataFrame(rows)
+
+
+def structure_lines(result: Result) -> pd.DataFrame:
+    """Shares of the components in H, %, by year."""
+    shares = 100 * np.asarray(result.made.by_component / result.made.total[:, None])
+    return pd.DataFrame(
+        [
+            {"series": name, "kind": "fitted", "year": int(year), "value": share}
+            for name, row in zip(components(result.inputs.budget), shares.T, strict=True)
+            for year, share in zip(result.inputs.years, row, strict=True)
+        ]
+    )

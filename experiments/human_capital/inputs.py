@@ -26,6 +26,7 @@ class Inputs(NamedTuple):
         indicator_names: names.
         labour: labour resources, persons, [year]; None where unknown.
         changes: births, deaths, net migration by year; None where unknown.
+        totals: persons on 1 January by year, those that are known.
         note: what was noticed about the data.
     """
 
@@ -38,6 +39,7 @@ class Inputs(NamedTuple):
     indicator_names: tuple[str, ...]
     labour: np.ndarray | None
     changes: pd.DataFrame | None
+    totals: dict[int, float]
     note: tuple[str, ...]
 
 
@@ -99,6 +101,7 @@ def load(data_file: Path | None, config: Config) -> Inputs:
         indicator_names=names,
         labour=labour,
         changes=None if own else data.load_population_changes(),
+        totals=totals,
         note=tuple(note),
     )
 

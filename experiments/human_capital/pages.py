@@ -5,7 +5,7 @@ from experiments.human_capital import frames
 from experiments.human_capital.claims import hdi_check, ledger_entries
 from experiments.human_capital.config import Config
 from experiments.human_capital.outlook_pages import write_assumptions, write_investment
-from experiments.human_capital.people import account_frame
+from experiments.human_capital.people import account_frame, published_frame
 from experiments.human_capital.study import Result
 from experiments.human_capital.value_pages import write_values
 
@@ -122,6 +122,16 @@ def _write_course(run: report.Run, config: Config, result: Result, source: str) 
         "course", course, "Human capital in comparable prices and its components alpha_i H_i.",
         units={"total": "bn", "per_inhabitant": "thousand", "growth": "%"}, source=source,
     )  # fmt: skip
+    structure = frames.structure_lines(result)
+    run.write_figure(
+        "structure",
+        report.draw_series(
+            structure, title="Structure of human capital", y_label="share of H, %", source=source
+        ),
+        structure,
+        "Shares of the components.",
+        source=source,
+    )
     surface = frames.surface_frame(result)
     years = result.inputs.years
     births = range(int(years[0]) - 100, int(years[-1]) + 1)
@@ -172,3 +182,11 @@ def _write_identities(run: report.Run, result: Result, source: str) -> None:
         "means of two calendar years.",
         source=source,
     )  # fmt: skip
+    published = published_frame(result.inputs)
+    if published is not None:
+        run.write_table(
+            "published_balance", published,
+            "The published figures themselves: change of the 1 January totals less births, deaths "
+            "and net migration, persons; what is left is reported, not forced away.",
+            source=source,
+        )  # fmt: skip

@@ -95,3 +95,18 @@ def account_frame(inputs: Inputs, people: People) -> pd.DataFrame:
             row = known[name].to_numpy(float)
             frame[f"published_{name}"] = 0.5 * (row[:-1] + row[1:])
     return frame
+
+
+def published_frame(inputs: Inputs) -> pd.DataFrame | None:
+    """The published balance from one 1 January to the next, persons, and what it leaves."""
+    if inputs.changes is None or not inputs.totals:
+        return None
+    rows = inputs.changes[[year + 1 in inputs.totals for year in inputs.changes["year"]]]
+    totals = [[inputs.totals[year], inputs.totals[year + 1]] for year in rows["year"]]
+    flows = [rows[name].to_numpy(float)[None] for name in ("births", "deaths", "net_migration")]
+    residual = hc.population_residual(np.array(totals).T, *flows)  # type: ignore[arg-type]
+    return rows.assign(
+        first_january=[first for first, _ in totals],
+        next_first_january=[last for _, last in totals],
+        residual=np.asarray(residual)[0],
+    )

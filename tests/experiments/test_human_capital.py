@@ -10,7 +10,7 @@ import pytest
 from diffmig import data, evaluate, report
 from diffmig import human_capital as hc
 from experiments import human_capital
-from experiments.human_capital import economy, frames, inputs
+from experiments.human_capital import economy, frames, inputs, people
 from experiments.human_capital.claims import hdi_check, ledger_entries
 from experiments.human_capital.config import VARIANTS, own_data
 from experiments.human_capital.hold_outs import hold_out
@@ -81,6 +81,11 @@ def test_balance_is_made_of_spending_wear_and_people(result):
     np.testing.assert_allclose(frame["investment"], 0.5 * (spent[:-1] + spent[1:]), rtol=1e-12)
     assert (frame[["wear", "deaths", "outflow"]] > 0).all().all()
     assert result.people.life_expectancy[2] == pytest.approx(70.9, abs=1.5)
+
+
+def test_published_balance_is_reported_not_forced(known):
+    frame = people.published_frame(known).set_index("year")
+    assert frame["residual"].to_dict() == {2012: 0.0, 2013: 0.0, 2014: -72.0, 2015: 6.0}
 
 
 def test_ledger_has_every_printed_number_and_its_verdict(ledger):
