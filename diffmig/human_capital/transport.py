@@ -7,14 +7,14 @@ constant on cells leave no discretisation error at all.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from diffmig.human_capital.cells import exponential_step, gauss_step, phi1
+from diffmig.human_capital.cells import exponential_step, gauss_step
+from diffmig.human_capital.loops import Grid, totals, trajectory
 
 
 def transport(
@@ -57,14 +57,8 @@ def transport(
 
     Source: Vavilova, Ketova (2020), eq (3).
     """
-    problem = _problem(initial, wear_rate, source, inflow, step, offset)
-
-    def body(value: Array, row: _Row) -> tuple[Array, Array]:
-        after = problem.cross(value, row)
-        return after, after
-
-    _, rows = lax.scan(body, initial, problem.rows)
-    return jnp.concatenate([initial[None], rows])
+    grid = _grid(initial, wear_rate, source, inflow, step, offset)
+    return trajectory(step, offset, initial, grid)
 
 
 def mid_values(
@@ -82,8 +76,7 @@ def mid_values(
     Raises:
         ValueError: as `transport`.
     """
-    problem = _problem(nodes[0], wear_rate, source, 0.0, step, 0.0)
-    rate = problem.wear_rate
+    rate = _grid(nodes[0], wear_rate, source, 0.0, step, 0.0).wear_rate
     half = 0.5 * step
     return exponential_step(nodes[:-1], jnp.broadcast_to(rate * half, source.shape), source, half)
 
@@ -117,18 +110,8 @@ def transport_totals(
 
     Source: Vavilova, Ketova (2020), eq (1).
     """
-    problem = _problem(initial, wear_rate, source, inflow, step, 0.0)
-    weight = _axes("weight", weight, source.shape)
-    constant = problem.constant_wear(0.5 * step)
-
-    def body(value: Array, rows: tuple[_Row, Array]) -> tuple[Array, Array]:
-        row, weight = rows
-        decay, growth = constant or _coefficients(row.wear_rate, 0.5 * step)
-        middle = decay * value + growth * row.source
-        return problem.cross(value, row), (weight * middle).sum(axis=0)
-
-    weight = jnp.broadcast_to(weight, (source.shape[0], *weight.shape[1:]))
-    return lax.scan(body, initial, (problem.rows, weight))[1]
+    grid = _grid(initial, wear_rate, source, inflow, step, 0.0)
+    return totals(step, initial, grid, _axes("weight", weight, source.shape))
 
 
 def transport_smooth(
@@ -239,52 +222,14 @@ def age_totals(
     return jax.tree.reduce(jnp.add, parts)
 
 
-class _Row(NamedTuple):
-    """What one step reads."""
-
-    wear_rate: Array | None  # None where the same in all years
-    source: Array
-    inflow: Array
-
-
-class _Problem(NamedTuple):
-    """Checked data of one transport problem."""
-
-    wear_rate: Array  # [year or 1, age or 1, ...]
-    rows: _Row
-    step: float
-    offset: float
-
-    def constant_wear(self, length: float) -> tuple[Array, Array] | None:
-        """Decay and k phi1 that hold in every year; None where wear changes with years."""
-        return None if self.rows.wear_rate is not None else _coefficients(self.wear_rate[0], length)
-
-    def cross(self, value: Array, row: _Row) -> Array:
-        """Values one step later: through the cell, into the next one, and on to the offset."""
-
-        def through(value: Array, length: float) -> Array:
-            decay, growth = self.constant_wear(length) or _coefficients(row.wear_rate, length)
-            return decay * value + growth * row.source
-
-        value = through(value, (1.0 - self.offset) * self.step)
-        value = jnp.concatenate([row.inflow[None], value[:-1]])
-        return through(value, self.offset * self.step) if self.offset else value
-
-
-def _coefficients(wear_rate: Array | None, length: float) -> tuple[Array, Array]:
-    assert wear_rate is not None
-    wear = wear_rate * length
-    return jnp.exp(-wear), length * phi1(wear)
-
-
-def _problem(
+def _grid(
     initial: Array,
     wear_rate: Array | float,
     source: Array,
     inflow: Array | float,
     step: float,
     offset: float,
-) -> _Problem:
+) -> Grid:
     _check_steps(initial, step, offset)
     if source.shape[1:] != initial.shape or source.ndim < 2 or not source.shape[0]:
         raise ValueError(
@@ -297,8 +242,7 @@ def _problem(
     wear_rate = _axes("wear_rate", cast(wear_rate), source.shape)
     born = _axes("inflow", cast(inflow), (source.shape[0], *initial.shape[1:]))
     born = jnp.broadcast_to(born, (source.shape[0], *initial.shape[1:]))
-    changing = wear_rate if wear_rate.shape[0] == source.shape[0] > 1 else None
-    return _Problem(wear_rate, _Row(changing, source, born), step, offset)
+    return Grid(wear_rate, source, born)
 
 
 def _axes(name: str, array: Array, shape: tuple[int, ...]) -> Array:
