@@ -270,7 +270,9 @@ def _brackets(table: Source, found: dict[str, str]) -> tuple[dict[str, np.ndarra
         column = table.frame[found[key]]
         text = cells.as_text(column)
         is_open = text.isin(["", "+"]).to_numpy(dtype=bool) & (key == "last_age")
-        read = cells.parse_numbers(cells.prepare(column), ".")
+        prepared = cells.prepare(column)
+        decimal, _ = cells.detect_decimal([prepared])
+        read = cells.parse_numbers(prepared, decimal)
         whole = (read.values == np.floor(read.values)) & (read.values >= 0.0)
         good = is_open | (whole & (read.values <= OLDEST_AGE) & ~(read.missing | read.bad))
         ages[key] = np.where(is_open, OPEN_AGE, np.where(good, read.values, 0)).astype(np.int64)

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffmig.human_capital import (
-    PERSONS_PER_UNIT,
     Parameters,
     Region,
     human_capital,
@@ -21,7 +21,7 @@ class MarginalValues(NamedTuple):
     Attributes:
         gradient: dH(T) / dE, million per million of comparable money, [line, year]; 0 after T.
         adjoint: the same by the adjoint identity, without differentiating a program.
-        elasticity: gradient E / H, 1, [line, year].
+        elasticity: gradient E / H, 1, [line, year]; NaN where H is 0.
         total: H(T), million of comparable money, [].
     """
 
@@ -50,9 +50,7 @@ def marginal_values(parameters: Parameters, region: Region, at: int) -> Marginal
     Notes:
         H is linear in spending, so the values hold for changes of any size that keep spending >= 0.
     """
-    num_years = region.population.shape[0]
-    if not -num_years <= at < num_years:
-        raise ValueError(f"at: expected a row of {num_years} years, got {at}")
+    adjoint = adjoint_values(parameters, region, at)
     initial = human_capital(parameters, region).nodes[0]
 
     def total(amounts: Array) -> Array:
@@ -61,7 +59,7 @@ def marginal_values(parameters: Parameters, region: Region, at: int) -> Marginal
     value, gradient = jax.value_and_grad(total)(region.amounts)
     return MarginalValues(
         gradient=gradient,
-        adjoint=adjoint_values(parameters, region, at),
+        adjoint=adjoint,
         elasticity=gradient * region.amounts / value,
         total=value,
     )
@@ -78,19 +76,22 @@ def adjoint_values(parameters: Parameters, region: Region, at: int) -> Array:
     Source: adjoint of Vavilova, Ketova (2020), eq (1)-(3), on the cells of `human_capital`.
     """
     num_years, num_ages = region.population.shape
+    if not -num_years <= at < num_years:
+        raise ValueError(f"at: expected a row of {num_years} years, got {at}")
     at = at % num_years
     nu = parameters.wear_rate
-    weight = region.participation[at] * region.population[at] / PERSONS_PER_UNIT
-    rows = []
-    for t in range(num_years):
-        past = at - t
-        if past < 0:
-            rows.append(jnp.zeros((num_ages, nu.size)))
-            continue
-        reached = jnp.concatenate([weight[past:], jnp.zeros(min(past, num_ages))])[:num_ages]
-        kept = jnp.exp(-nu * (past - 0.5)) * phi1(nu) if past else 0.5 * phi1(0.5 * nu)
-        rows.append(reached[:, None] * (parameters.shares * kept)[None, :])
-    by_source = jnp.stack(rows) * PERSONS_PER_UNIT  # [year, age, component]
+    weight = region.participation[at] * region.population[at]
+    past = at - np.arange(num_years)  # years from each year to T
+    later = np.arange(num_ages)[None, :] + past[:, None]  # age in T of those of each age and year
+    alive = (past[:, None] >= 0) & (later < num_ages)
+    reached = jnp.where(alive, weight[np.where(alive, later, 0)], 0.0)
+    years = jnp.asarray(np.maximum(past, 1), nu.dtype)[:, None]
+    kept = jnp.where(
+        past[:, None] > 0,
+        jnp.exp(-nu[None, :] * (years - 0.5)) * phi1(nu)[None, :],
+        0.5 * phi1(0.5 * nu)[None, :],
+    )
+    by_source = jnp.einsum("ya,yc->yac", reached, kept * parameters.shares[None, :])
     lines = region.lines
     served = jnp.einsum("la,ya->ly", lines.brackets, region.population)
     gained = jnp.einsum("yac,la,cl->ly", by_source, lines.brackets, lines.membership)

@@ -87,7 +87,7 @@ def least_cost(
 
 def _linear(g: Array, c: Array, low: Array, high: Array, needed: Array) -> tuple[Array, Array]:
     """Levers from their cheap bound towards the bound of more gain, cheapest gain first."""
-    cheap = jnp.where((c > 0) | ((c == 0) & (g <= 0)), low, high)
+    cheap = jnp.where(c >= 0, low, high)
     better = jnp.where(g > 0, high, low)
     step_gain = g * (better - cheap)  # >= 0
     step_cost = c * (better - cheap)

@@ -1,5 +1,6 @@
 """Human capital in time and age: transport on characteristics, demography, spending, balances."""
 
+from diffmig.human_capital.account import Account, residual_account
 from diffmig.human_capital.ages import (
     cohort_change_ratios,
     extend_ages,
@@ -29,7 +30,7 @@ from diffmig.human_capital.demography import (
     women_years,
 )
 from diffmig.human_capital.model import (
-    PERSONS_PER_UNIT,
+    MILLION,
     HumanCapital,
     Parameters,
     Region,
@@ -70,7 +71,8 @@ from diffmig.human_capital.transport import (
 
 __all__ = [
     "BALANCE_SIGNS",
-    "PERSONS_PER_UNIT",
+    "MILLION",
+    "Account",
     "CapitalBalance",
     "GompertzMakeham",
     "HumanCapital",
@@ -111,6 +113,7 @@ __all__ = [
     "population_by_age",
     "population_residual",
     "projection_residual",
+    "residual_account",
     "reverse_survival",
     "schedule_mortality",
     "siler",

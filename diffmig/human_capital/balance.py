@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffmig.human_capital.cells import exponential_step, phi1
-from diffmig.human_capital.model import PERSONS_PER_UNIT, HumanCapital, Parameters, Region
+from diffmig.human_capital.model import MILLION, HumanCapital, Parameters, Region
 
 
 class CapitalBalance(NamedTuple):
@@ -77,7 +77,7 @@ def capital_balance(
             f"deaths, migration: expected [{num_years - 1} years, {num_ages} ages], got "
             f"{deaths.shape} and {migration.shape}"
         )
-    unit = parameters.shares / PERSONS_PER_UNIT
+    unit = parameters.shares / MILLION
     weight = region.participation * region.population
     here, there = weight[:-1], weight[1:]
     half_wear = 0.5 * parameters.wear_rate[None, None, :]
@@ -112,8 +112,8 @@ def _worn(value: Array, wear: Array, source: Array) -> Array:
 def balance_residual(balance: CapitalBalance) -> Array:
     """Left less right side of the balance over H-sized terms, 1, [year - 1, component].
 
-    The scale is the sum of the absolute values of all terms.
+    The scale is the sum of the absolute values of all terms, 1 where all are 0.
     """
     signed = [sign * term for sign, term in zip(BALANCE_SIGNS, balance[1:], strict=True)]
     scale = jnp.abs(jnp.stack(balance)).sum(axis=0)
-    return (balance.change - jnp.stack(signed).sum(axis=0)) / scale
+    return (balance.change - jnp.stack(signed).sum(axis=0)) / jnp.where(scale > 0, scale, 1.0)

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 
 from diffmig.human_capital.cells import exponential_step, phi1, phi2
-from diffmig.human_capital.transport import _axes
+from diffmig.human_capital.transport import broadcast_axes
 
 WOMEN = 0  # column of the sex axis
 
@@ -383,7 +383,7 @@ def _rates(
 
 def _rows(array: Array | float | None, name: str, shape: tuple[int, ...], like: Array) -> Array:
     """`array` with the axes of `shape`, of size 1 where it is the same for all, but all years."""
-    array = _axes(name, jnp.asarray(array, dtype=like.dtype), shape)
+    array = broadcast_axes(name, jnp.asarray(array, dtype=like.dtype), shape)
     return jnp.broadcast_to(array, (shape[0], *array.shape[1:]))
 
 

@@ -66,20 +66,26 @@ def coefficients(wear_rate: Array, length: float) -> tuple[Array, Array]:
 
 
 class _Years:
-    """The loop over years: coefficients that hold in all of them are made once."""
+    """The loop over years: coefficients that hold in all of them are made once.
 
-    def __init__(self, grid: Grid, lengths: tuple[float, ...]) -> None:
+    `differentiated`: of full shape, so that their derivatives add up without a sum over an axis in
+    every year; values alone are faster with fewer numbers to read.
+    """
+
+    def __init__(self, grid: Grid, lengths: tuple[float, ...], differentiated: bool) -> None:
         wear_rate, years = grid.wear_rate, grid.source.shape[0]
         changing = wear_rate.shape[0] == years > 1
         self.rows = _Row(wear_rate if changing else None, grid.source, grid.inflow)
-        # of full shape: their derivatives add up without a sum over an axis in every year
-        self._constant = None if changing else {
-            length: tuple(
-                jnp.broadcast_to(c, grid.source.shape[1:])
-                for c in coefficients(wear_rate[0], length)
-            )
-            for length in lengths
-        }  # fmt: skip
+        self._constant: dict[float, tuple[Array, Array]] | None = None
+        if not changing:
+            shape = grid.source.shape[1:] if differentiated else wear_rate.shape[1:]
+            self._constant = {}
+            for length in lengths:
+                decay, growth = coefficients(wear_rate[0], length)
+                self._constant[length] = (
+                    jnp.broadcast_to(decay, shape),
+                    jnp.broadcast_to(growth, shape),
+                )
 
     def through(self, value: Array, row: _Row, length: float) -> Array:
         """e^{-z} h + k phi1(z) f over a part of the cell."""
@@ -102,7 +108,7 @@ def _cross(years: _Years, value: Array, row: _Row, first: float, second: float) 
 def trajectory(step: float, offset: float, initial: Array, grid: Grid) -> Array:
     """`transport`, each row written into its place; the stacked rows of a scan would be copied."""
     parts = ((1.0 - offset) * step, offset * step)
-    years = _Years(grid, parts)
+    years = _Years(grid, parts, differentiated=False)
     num_years = grid.source.shape[0]
     empty = jnp.zeros((num_years + 1, *initial.shape), initial.dtype)
 
@@ -120,7 +126,7 @@ def _trajectory_jvp(step: float, offset: float, primals: tuple, tangents: tuple)
     parts = ((1.0 - offset) * step, offset * step)
 
     def by_year(initial: Array, grid: Grid) -> Array:
-        years = _Years(grid, parts)
+        years = _Years(grid, parts, differentiated=True)
 
         def body(value: Array, row: _Row) -> tuple[Array, Array]:
             after = _cross(years, value, row, *parts)
@@ -161,7 +167,7 @@ def totals(step: float, initial: Array, grid: Grid, weight: Array) -> Array:
 @partial(totals.defjvp, symbolic_zeros=True)
 def _totals_jvp(step: float, primals: tuple, tangents: tuple) -> tuple:
     def by_year(initial: Array, grid: Grid, weight: Array) -> Array:
-        years = _Years(grid, (0.5 * step, step))
+        years = _Years(grid, (0.5 * step, step), differentiated=True)
 
         def body(value: Array, at: tuple[_Row, Array]) -> tuple[Array, Array]:
             row, weight = at

@@ -9,7 +9,7 @@ from diffmig.human_capital.cells import exponential_step
 from diffmig.human_capital.spending import Lines, source_per_head
 from diffmig.human_capital.transport import mid_values, transport
 
-PERSONS_PER_UNIT = 1e6  # amounts are in millions
+MILLION = 1e6  # unit of amounts; h is in single units of money
 
 
 class Parameters(NamedTuple):
@@ -114,7 +114,7 @@ def human_capital(
 
     Source: Vavilova, Ketova (2020), eq (1)-(3); initial profile reconstructed.
     """
-    source = source_per_head(region.amounts, region.lines, region.population) * PERSONS_PER_UNIT
+    source = source_per_head(region.amounts, region.lines, region.population) * MILLION
     wear_rate = parameters.wear_rate
     if initial is None:
         profile = stationary_profile(wear_rate, source[0], parameters.inflow)
@@ -125,12 +125,12 @@ def human_capital(
     taking_part = region.participation * region.population
     shares = parameters.shares
     by_component = shares[None, :] * jnp.einsum("yac,ya->yc", middle, taking_part)
-    by_component = by_component / PERSONS_PER_UNIT
+    by_component = by_component / MILLION
     total = by_component.sum(axis=1)
     return HumanCapital(
         total=total,
         by_component=by_component,
-        per_inhabitant=total * PERSONS_PER_UNIT / region.population.sum(axis=1),
+        per_inhabitant=total * MILLION / region.population.sum(axis=1),
         by_age=middle @ shares,
         middle=middle,
         nodes=nodes,

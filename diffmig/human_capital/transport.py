@@ -111,7 +111,7 @@ def transport_totals(
     Source: Vavilova, Ketova (2020), eq (1).
     """
     grid = _grid(initial, wear_rate, source, inflow, step, 0.0)
-    return totals(step, initial, grid, _axes("weight", weight, source.shape))
+    return totals(step, initial, grid, broadcast_axes("weight", weight, source.shape))
 
 
 def transport_smooth(
@@ -239,13 +239,13 @@ def _grid(
     if source.dtype != initial.dtype:
         raise ValueError(f"source: expected {initial.dtype} as initial, got {source.dtype}")
     cast = partial(jnp.asarray, dtype=initial.dtype)
-    wear_rate = _axes("wear_rate", cast(wear_rate), source.shape)
-    born = _axes("inflow", cast(inflow), (source.shape[0], *initial.shape[1:]))
+    wear_rate = broadcast_axes("wear_rate", cast(wear_rate), source.shape)
+    born = broadcast_axes("inflow", cast(inflow), (source.shape[0], *initial.shape[1:]))
     born = jnp.broadcast_to(born, (source.shape[0], *initial.shape[1:]))
     return Grid(wear_rate, source, born)
 
 
-def _axes(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+def broadcast_axes(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     """`array` with one axis for each of `shape`, of its size or of size 1."""
     if array.ndim == 0:
         return array.reshape((1,) * len(shape))

@@ -246,7 +246,7 @@ def draw_map(
     x: str,
     y: str,
     x_label: str,
-    y_label: str,
+    y_label: str = "",
     value_label: str,
     source: str,
     cohorts: Sequence[float] = (),
@@ -257,7 +257,7 @@ def draw_map(
         table: tidy, a row per cell: the columns `x` and `y` and `value`; missing cells stay white.
             Numbers of `x` (and of `y`, if they are numbers) are the lower edges of cells one unit
             wide; text in `y` makes a row of cells each, in the order of the table.
-        title, x_label, y_label, source: as in `figure`.
+        title, x_label, y_label, source: as in `figure`; `y_label` "" where `y` is text.
         value_label: "quantity, unit" of the colours.
         cohorts: values of `x` at which people are born whose lines of life are drawn; only where
             `y` is an age.
@@ -273,7 +273,7 @@ def draw_map(
     named = table[y].dtype.kind not in "iuf"
     wide = wide.reindex(list(dict.fromkeys(table[y])) if named else sorted(wide.index))
     height = max(_HEIGHT, 1.6 + 0.3 * len(wide)) if named else 5.2
-    drawn, axes = figure(title, x_label, "" if named else y_label, source, height=height)
+    drawn, axes = figure(title, x_label, y_label, source, height=height)
     axis = axes[0, 0]
     left, low = float(wide.columns[0]), 0.0 if named else float(wide.index[0])
     right, high = float(wide.columns[-1]) + 1.0, low + len(wide) if named else wide.index[-1] + 1.0

@@ -29,6 +29,7 @@ VARIED: dict[str, Callable[[Config], Config]] = {
     "all weight on culture": lambda c: replace(c, shares=(0.0, 0.0, 1.0)),
     "working ages only": lambda c: replace(c, participation="working-age"),
 }
+FASTER_FROM = 2013  # as the paper says of growth
 WEAR_SWEEP = (0.002, 0.01, 0.0225, 0.027, 0.031, 0.05, 0.08, 0.12)
 
 
@@ -36,8 +37,9 @@ def assumption_frame(config: Config, inputs: Inputs) -> pd.DataFrame:
     """H under each assumption, with the parameters of the base and with parameters found anew.
 
     Columns: assumption, parameters ("of the base", "found anew"), wear_rate, initial_factor, met
-    (both anchors within tolerance), per_head (thousand, last year), minimum (year of the lowest H),
-    growth_before, growth_after (mean annual, %, from the minimum year to 2013 and from 2013 on).
+    (both anchors within tolerance, the turn being the lowest year), per_head (thousand, anchor
+    year), minimum (year of the lowest H), growth_before, growth_after (mean annual, %, from the
+    anchor's minimum to 2013 and from 2013 on).
     """
     configs = [change(config) for change in VARIED.values()]
     loaded = {(c.population_rule, c.corrected): load(None, c) for c in configs}
@@ -52,10 +54,11 @@ def assumption_frame(config: Config, inputs: Inputs) -> pd.DataFrame:
             ("of the base", of_base, None),
             ("found anew", np.exp(np.asarray(new.parameters)), bool(new.met)),
         ):
-            made = _run(alpha, nu, factor, region)
+            shape = _shape(config, first, _run(alpha, nu, factor, region))
+            met = None if met is None else met and shape["minimum"] == config.minimum_year
             rows.append(
                 {"assumption": name, "parameters": label, "wear_rate": nu,
-                 "initial_factor": factor, "met": met, **_shape(config, first, made)}
+                 "initial_factor": factor, "met": met, **shape}
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -95,7 +98,7 @@ def _run(
 
 def _shape(config: Config, first: int, made: hc.HumanCapital) -> dict[str, float]:
     total = np.asarray(made.total)
-    low, turn = config.minimum_year - first, 2013 - first
+    low, turn = config.minimum_year - first, FASTER_FROM - first
     growth = 100 * np.diff(np.log(total))
     return {
         "per_head": float(made.per_inhabitant[config.per_head_year - first]) / 1e3,

@@ -35,6 +35,7 @@ class Config:
         shares: alpha by component; empty: equal.
         target_growth: how far above its course H of the last year shall be, 1.
         target_bound: largest rise of a line in a year on the way there, 1.
+        frozen_payers: whose lines do not rise on the way: a budget does not decide on them.
         replicate: write the paper's ledger and run the study of assumptions.
         num_seeds: networks of every kind.
         num_draws: draws of parameters and networks for the band of H.
@@ -67,6 +68,7 @@ class Config:
     shares: tuple[float, ...] = ()
     target_growth: float = 0.02
     target_bound: float = 0.5
+    frozen_payers: tuple[str, ...] = ("private",)
     replicate: bool = True
     num_seeds: int = 20
     num_draws: int = 400
@@ -80,11 +82,16 @@ class Config:
                 "expected num_seeds, num_draws and epochs >= 1, got "
                 f"{self.num_seeds}, {self.num_draws}, {self.epochs}"
             )
-        if not self.wear_rate > -1 or self.initial_factor < 0:
+        if not -1 < self.wear_rate < 10 or self.initial_factor < 0:
             raise ValueError(
-                "expected wear_rate > -1 and initial_factor >= 0, got "
+                "expected wear_rate in (-1, 10) and initial_factor >= 0, got "
                 f"{self.wear_rate}, {self.initial_factor}"
             )
+        anchors = (self.per_head_anchor, self.per_head_tolerance, self.minimum_tolerance)
+        if min(anchors) <= 0:
+            raise ValueError(f"expected anchors and tolerances > 0, got {anchors}")
+        if any(width < 1 for width in self.widths):
+            raise ValueError(f"widths: expected at least one neuron a layer, got {self.widths}")
         if self.shares and (min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9):
             raise ValueError(f"shares: expected numbers >= 0 with sum 1, got {self.shares}")
         if self.target_growth <= 0 or self.target_bound <= 0:

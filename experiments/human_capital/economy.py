@@ -35,23 +35,50 @@ def price_factor(config: Config, inputs: Inputs) -> np.ndarray:
 def nominal_amounts(config: Config, inputs: Inputs) -> np.ndarray:
     """Spending of every year in its own prices, million, [line, year].
 
-    Lines without a figure in early years are 0 there, or keep their first figure in comparable
-    prices. Between the years of the budget: the rule of the config.
+    A line without a figure in early years is 0 there, or keeps its first figure in comparable
+    prices; after its last figure it keeps that in comparable prices. Between figures, its own or
+    the budget's years: the rule of the config.
     """
     budget, factor = inputs.budget, price_factor(config, inputs)
     at = budget.years - inputs.years[0]
-    printed = budget.amounts.copy()
-    if config.missing == "nearest":
-        real = printed * factor[at]
-        for row, mask in zip(real, budget.mask, strict=True):
-            known = np.flatnonzero(mask)
-            nearest = known[np.abs(np.arange(mask.size)[:, None] - known[None, :]).argmin(axis=1)]
-            row[:] = row[nearest]
-        printed = np.where(budget.mask, printed, real / factor[at])
+    filled = np.stack(
+        [
+            _fill(config, budget.years, *row, factor[at])
+            for row in zip(budget.amounts, budget.mask, strict=True)
+        ]
+    )
     made = hc.interpolate_amounts(
-        jnp.asarray(printed), budget.years, inputs.years, rule=config.interpolation
+        jnp.asarray(filled), budget.years, inputs.years, rule=config.interpolation
     )
     return np.asarray(made)
+
+
+def _fill(
+    config: Config, years: np.ndarray, amounts: np.ndarray, mask: np.ndarray, factor: np.ndarray
+) -> np.ndarray:
+    """One line with a figure in every year of the budget, [year]."""
+    known = np.flatnonzero(mask)
+    if known.size in (0, mask.size):
+        return amounts
+    first, last = known[0], known[-1]
+    filled = amounts.copy()
+    inside = hc.interpolate_amounts(
+        jnp.asarray(amounts[None, known]),
+        years[known],
+        years[first : last + 1],
+        rule=config.interpolation,
+    )
+    filled[first : last + 1] = np.asarray(inside)[0]
+    filled[last + 1 :] = amounts[last] * factor[last] / factor[last + 1 :]
+    early = amounts[first] * factor[first] / factor[:first]
+    filled[:first] = 0.0 if config.missing == "zero" else early
+    return filled
+
+
+def is_known(budget: data.Budget) -> np.ndarray:
+    """Figures that may be compared with: given, or before the line began, [line, year]."""
+    began = np.cumsum(budget.mask, axis=1) > 0
+    return budget.mask | ~began
 
 
 def participation(config: Config, inputs: Inputs, population: np.ndarray) -> np.ndarray:

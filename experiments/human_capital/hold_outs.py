@@ -9,7 +9,7 @@ from jax import Array
 
 from diffmig import evaluate
 from experiments.human_capital.config import Config
-from experiments.human_capital.economy import nominal_amounts
+from experiments.human_capital.economy import is_known, nominal_amounts
 from experiments.human_capital.inputs import Inputs
 from experiments.human_capital.investment import (
     GROWTH_YEARS,
@@ -46,8 +46,10 @@ def hold_out(config: Config, inputs: Inputs, key: Array, origin: int) -> HoldOut
     interpolated without the later ones."""
     years = inputs.years[inputs.years <= origin]
     known = inputs.budget.years <= origin
+    later = (inputs.years > origin)[:, None]
     past = inputs._replace(
         years=years,
+        indicators=np.where(later, 0.0, inputs.indicators),  # not to be seen at all
         budget=inputs.budget._replace(
             amounts=inputs.budget.amounts[:, known],
             mask=inputs.budget.mask[:, known],
@@ -62,7 +64,7 @@ def hold_out(config: Config, inputs: Inputs, key: Array, origin: int) -> HoldOut
     forecasts: dict[str, np.ndarray] = {}
     ahead = {
         "honest": indicators_ahead(config, inputs, years.size, horizon)[0],
-        "conditional": jnp.asarray(inputs.indicators[years.size - 1 :][:horizon]),
+        "conditional": jnp.asarray(indicators_given(inputs, origin, horizon)),
     }
     for number, (rule, label) in enumerate(RULES.items()):
         made = train(config, rule, jax.random.fold_in(key, number), outputs, past)
@@ -78,8 +80,15 @@ def hold_out(config: Config, inputs: Inputs, key: Array, origin: int) -> HoldOut
     )
     for name, made_naive in zip(BASELINES, naive, strict=True):
         forecasts[name] = np.asarray(made_naive).T[None, at]
-    actual = (outputs.membership @ inputs.budget.amounts[:, ~known]).T
+    unknown = outputs.membership @ ~is_known(inputs.budget)[:, ~known] > 0
+    actual = np.where(unknown, np.nan, outputs.membership @ inputs.budget.amounts[:, ~known]).T
     return HoldOut(origin, scored, actual, forecasts)
+
+
+def indicators_given(inputs: Inputs, origin: int, horizon: int) -> np.ndarray:
+    """Actual indicators of the years before those forecast, the first that of the origin."""
+    first = origin - int(inputs.years[0])
+    return inputs.indicators[first : first + horizon]
 
 
 def hold_out_errors(made: HoldOut) -> dict[str, np.ndarray]:

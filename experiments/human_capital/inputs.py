@@ -9,8 +9,17 @@ import pandas as pd
 from diffmig import data
 from diffmig import human_capital as hc
 from experiments.human_capital.config import Config
+from experiments.human_capital.reading import (
+    MAX_AGE,
+    check_population,
+    files,
+    problem,
+    read_ages,
+    read_prices,
+    read_totals,
+)
 
-MAX_AGE = 100
+__all__ = ["MAX_AGE", "Inputs", "files", "load", "problem"]
 
 
 class Inputs(NamedTuple):
@@ -43,11 +52,6 @@ class Inputs(NamedTuple):
     note: tuple[str, ...]
 
 
-def files(config: Config) -> list[Path]:
-    """Files of the user besides the budget."""
-    return [Path(p) for p in (config.population, config.totals, config.indicators) if p]
-
-
 def load(data_file: Path | None, config: Config) -> Inputs:
     """All data of the experiment.
 
@@ -58,39 +62,18 @@ def load(data_file: Path | None, config: Config) -> Inputs:
     budget = (
         data.read_budget(data_file) if data_file else data.load_budget(corrected=config.corrected)
     )
+    name = str(data_file or "budget")
     years = np.arange(budget.years[0], budget.years[-1] + 1)
-    _check_years(config, budget, years)
+    _check_config(config, budget, own)
     last = max(config.last_forecast_year, int(years[-1]))
     all_years = np.arange(years[0], last + 1)
-    table, totals = _tables(config, own)
-    note = []
-    rest = all_years[all_years > max(table.years)]
-    if rest.size and not totals:
-        raise problem(
-            config.population or "population",
-            f"no ages after {table.years[-1]}, but spending until {last}",
-            "add age tables, give 1 January totals by --config.totals, or end the forecast earlier",
-        )
-    if own and years[0] < table.years[0]:
-        raise problem(
-            config.population or "population",
-            f"the first age table is of {table.years[0]}, the budget begins in {years[0]}",
-            "add an age table of the first budget year or an earlier one",
-        )
+    table, totals = read_ages(config, own), read_totals(config, own)
+    notes = check_population(config, own, table, totals, all_years)
     population = hc.population_by_age(
         table, all_years, totals, config.population_rule, max_age=MAX_AGE
     )
-    if totals:
-        annual = hc.mean_annual(totals)
-        known = [int(year) for year in table.years if int(year) in annual]
-        data.check_totals(table, known, [annual[year] for year in known])
-    if rest.size:
-        held = max(totals)
-        note.append(
-            f"population after {table.years[-1]}: cohort-change ratios scaled to 1 January totals, "
-            f"the total of {held} held"
-        )
-    index, indicators, names, labour = _prices(config, years, own)
+    index, indicators, names, labour = read_prices(config, years, own)
+    _check_lines(budget, years, population, name)
     return Inputs(
         budget=budget,
         years=years,
@@ -102,13 +85,19 @@ def load(data_file: Path | None, config: Config) -> Inputs:
         labour=labour,
         changes=None if own else data.load_population_changes(),
         totals=totals,
-        note=tuple(note),
+        note=(*notes, *_gaps(config, budget)),
     )
 
 
-def _check_years(config: Config, budget: data.Budget, years: np.ndarray) -> None:
+def _check_config(config: Config, budget: data.Budget, own: bool) -> None:
     """Anchors and origins lie inside the budget's years."""
-    first, last = int(years[0]), int(years[-1])
+    first, last = int(budget.years[0]), int(budget.years[-1])
+    if budget.years.size < 2:
+        raise problem("budget", f"one year only, {first}", "a course needs two years at least")
+    if own and config.replicate:
+        raise problem(
+            "config", "replicate is about the paper's own budget", "take --config.no-replicate"
+        )
     wanted = {}
     if config.calibrate:
         wanted["per-head-year"] = (config.per_head_year, first, last)
@@ -133,53 +122,42 @@ def _check_years(config: Config, budget: data.Budget, years: np.ndarray) -> None
         )
 
 
-def _tables(config: Config, own: bool) -> tuple[data.AgeTable, dict[int, float]]:
-    if config.population:
-        table = data.read_population(config.population, unit=config.population_unit)
-        if len(table.places) > 1:
+def _check_lines(budget: data.Budget, years: np.ndarray, population: np.ndarray, name: str) -> None:
+    """Brackets lie inside the ages, somebody lives in them, and something is spent."""
+    if not budget.amounts.any():
+        raise problem(name, "nothing is spent on any line", "give amounts")
+    last = np.where(budget.last_ages == data.OPEN_AGE, MAX_AGE, budget.last_ages)
+    for line, low, high in zip(budget.lines, budget.first_ages, last, strict=True):
+        if high > MAX_AGE or low > MAX_AGE:
             raise problem(
-                config.population,
-                f"{len(table.places)} places: {', '.join(table.places[:5])}",
-                "keep the one whose budget this is",
+                name,
+                f"{line}: ages {low} to {high} reach beyond {MAX_AGE}",
+                "leave the last age empty for 'and older'",
             )
-    elif own:
-        raise problem("population", "no ages for your budget", "give --config.population a CSV")
-    else:
-        table = data.load_population()
-    if config.totals:
-        panel = data.read_panel(config.totals, gaps="mask")
-        known = panel.mask[0, :, 0]
-        years, values = panel.years[known].tolist(), panel.values[0, known, 0].tolist()
-        return table, dict(zip(years, values, strict=True))
-    if own:
-        return table, {}
-    frame = data.load_population_totals()
-    return table, dict(zip(frame["year"].tolist(), frame["total"].tolist(), strict=True))
+        empty = population[: years.size, low : high + 1].sum(axis=1) == 0
+        if empty.any():
+            raise problem(
+                name,
+                f"{line}: nobody is {low} to {high} in {years[empty][0]}",
+                "correct the ages of the line or the population",
+            )
 
 
-def _prices(
-    config: Config, years: np.ndarray, own: bool
-) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...], np.ndarray | None]:
-    """Price index, indicators with names, labour resources in persons."""
-    wanted = [name for name in (config.price_index, *config.inputs) if name]
-    if not wanted and own:
-        return None, np.zeros((years.size, 0)), (), None
-    bundled = not config.indicators
-    if bundled and own:
-        raise problem("indicators", f"{wanted} have no file", "give --config.indicators a CSV")
-    panel = data.load_table("grp_udmurt") if bundled else data.read_panel(config.indicators)
-    panel = data.select(panel, years=(int(years[0]), int(years[-1])))
-    panel = panel if bundled else data.select_complete(panel)
-
-    def column(name: str) -> np.ndarray:
-        return data.variable(panel, name)[0]
-
-    index = column(config.price_index) if config.price_index else None
-    indicators = np.stack([column(name) for name in wanted], axis=1)
-    labour = 1e3 * column("labour") if "labour" in panel.names and bundled else None
-    return index, indicators, tuple(wanted), labour
-
-
-def problem(file: str, what: str, cure: str) -> data.DataError:
-    """An error with its cure."""
-    return data.DataError([data.Problem(None, None, None, what, cure)], file)
+def _gaps(config: Config, budget: data.Budget) -> list[str]:
+    """Which lines have years without a figure, and what is done about it."""
+    notes = {
+        "before": f"before its first figure ({'0' if config.missing == 'zero' else 'held'})",
+        "inside": "between its figures (interpolated)",
+        "after": "after its last figure (held in comparable prices)",
+    }
+    found: dict[str, list[str]] = {key: [] for key in notes}
+    for line, mask in zip(budget.lines, budget.mask, strict=True):
+        known = np.flatnonzero(mask)
+        gaps = {
+            "before": known[0] > 0,
+            "inside": not mask[known[0] : known[-1] + 1].all(),
+            "after": known[-1] < mask.size - 1,
+        }
+        for key, there in gaps.items():
+            found[key] += [line] if there else []
+    return [f"{notes[key]}: {', '.join(lines)}" for key, lines in found.items() if lines]

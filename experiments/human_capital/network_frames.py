@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from experiments.human_capital.economy import is_known
 from experiments.human_capital.hold_outs import BASELINES, HoldOut, hold_out_errors
 from experiments.human_capital.investment import PRIMARY, RULES, Investment
 from experiments.human_capital.study import Result
@@ -12,7 +13,8 @@ def investment_lines(result: Result, made: Investment) -> pd.DataFrame:
     """Figures 5-7: spending by component and payer, interpolated and forecast."""
     inputs, rows = result.inputs, []
     ahead = inputs.all_years[inputs.years.size :]
-    printed = (made.outputs.membership @ inputs.budget.amounts).T
+    unknown = made.outputs.membership @ ~is_known(inputs.budget) > 0
+    printed = np.where(unknown, np.nan, made.outputs.membership @ inputs.budget.amounts).T
     for j, (part, payer) in enumerate(
         zip(made.outputs.components, made.outputs.payers, strict=True)
     ):

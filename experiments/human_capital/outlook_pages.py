@@ -1,9 +1,11 @@
 """Pages on the investment network and on assumptions."""
 
+import numpy as np
 import pandas as pd
 
-from diffmig import report
+from diffmig import fit, report
 from experiments.human_capital import network_frames
+from experiments.human_capital.assumptions import WEAR_SWEEP
 from experiments.human_capital.config import Config
 from experiments.human_capital.investment import PRIMARY, RULES, Investment
 from experiments.human_capital.study import Result
@@ -14,12 +16,18 @@ def write_investment(
 ) -> None:
     """Figures 5-8, hold-outs and in-sample deviations."""
     known = list(result.inputs.indicator_names)
+    ended = "; ".join(
+        f"{label}: {int((np.asarray(made.fits[rule].status) == 0).sum())} of {config.num_seeds} "
+        "runs ended well"
+        for rule, label in RULES.items()
+    )
+    margin = fit.PerceptronConfig().output_margin
     run.write_text(
         "investment",
         "Investment and its forecast",
         (
             "The paper's network (two hidden layers, sigmoids of one slope, outputs of this year "
-            "from the inputs of the last) trained per sample as described and, better, in batches; "
+            "from the inputs of the last) trained per sample as described and in batches; "
             f"{config.num_seeds} runs each. Inputs: the sums of spending themselves and "
             f"{', '.join(known) or 'nothing else'}. Of the paper's eight indicators only GRP is "
             "printed; money income, output per head, housing, crimes, natural increase, mortality "
@@ -30,8 +38,8 @@ def write_investment(
             "Of the years between printed ones only interpolated figures exist, so that a small "
             "deviation in the sample says nothing. Hold-outs are scored on printed years alone, "
             "with everything, also the interpolation, made without the later figures. A sigmoid "
-            "output cannot leave its training range widened by a quarter: the network cannot "
-            "follow growth far.",
+            "output cannot leave its training range widened by "
+            f"{100 * margin:g} %: the network cannot follow growth far. {ended}.",
         ),
     )
     lines = network_frames.investment_lines(result, made)
@@ -92,7 +100,7 @@ def write_assumptions(
             "Counting only men of 16-59 and women of 16-54, scaled to labour resources, which "
             "shrink, "
             + (
-                "no wear rate from .002 to .12 a year gives a minimum in "
+                f"no wear rate of {', '.join(map(str, WEAR_SWEEP))} a year gives a minimum in "
                 f"{config.minimum_year} and the level of {config.per_head_year} together."
                 if shaped.empty
                 else f"gives the published shape for nu = {shaped['wear_rate'].tolist()}."

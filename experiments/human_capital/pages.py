@@ -1,12 +1,16 @@
 """What the run folder shows: course, structure, identities, values, investment, assumptions."""
 
+import numpy as np
+
 from diffmig import evaluate, report
 from experiments.human_capital import frames
+from experiments.human_capital.answers import answer
 from experiments.human_capital.claims import hdi_check, ledger_entries
 from experiments.human_capital.config import Config
+from experiments.human_capital.economy import components
 from experiments.human_capital.outlook_pages import write_assumptions, write_investment
 from experiments.human_capital.people import account_frame, published_frame
-from experiments.human_capital.study import Result
+from experiments.human_capital.study import Result, anchors_hold
 from experiments.human_capital.value_pages import write_values
 
 COHORTS = 20  # years between the lines of life in the Lexis diagram
@@ -32,57 +36,23 @@ def write(run: report.Run, config: Config, result: Result) -> None:
             "calibrated": calibration is not None,
             "converged": 1.0
             if calibration is None
-            else float(calibration.converged & calibration.met),
-            "largest_residual": float(frames.identities_frame(result)["residual"].max()),
+            else float(bool(calibration.converged) and anchors_hold(config, result)),
+            "largest_residual": float(np.max(frames.identities_frame(result)["residual"])),
             "seeds": config.num_seeds if result.investment is not None else "nothing is drawn",
         }
     )
-
-
-def _origin(result: Result) -> str:
-    """Where the parameters come from, and whether the anchors are met."""
-    calibration = result.calibration
-    if calibration is None:
-        return "taken as given"
-    if bool(calibration.met):
-        return "calibrated to two printed facts"
-    missed = ", ".join(f"{float(r):.1f}" for r in calibration.residuals)
-    return f"the nearest to two anchors that cannot both be met (missed by {missed} tolerances)"
-
-
-def answer(config: Config, result: Result) -> str:
-    """One paragraph for the head of the report."""
-    course = frames.course_frame(result).set_index("year")
-    first, last = course.index[0], course.index[-1]
-    low = int(result.inputs.years[int(course["total"].argmin())])
-    values = frames.marginal_frame(result)
-    best = values[values["spending"] > 0].sort_values("value").iloc[-1]
-    text = (
-        f"H was {course.total[first]:.0f} bn in {first}, lowest in {low} ({course.total[low]:.0f}) "
-        f"and {course.total[last]:.0f} bn in {last} ({course.per_inhabitant[last]:.0f} thousand "
-        f"per inhabitant), with nu = {float(result.parameters.wear_rate[0]):.4f} a year and an "
-        f"initial factor of {float(result.parameters.initial_factor):.2f}, "
-        f"{_origin(result)}. "
-        f"A million more of {best.line} in {best.year:.0f} added {best.value:.2f} million to H of "
-        f"{last}, the most of all."
-    )
-    if result.ahead is not None:
-        lines = frames.capital_lines(result)
-        end = lines[(lines["series"] == frames.FORECAST) & (lines["panel"] == "H, bn")].iloc[-1]
-        text += f" Forecast for {end.year:.0f}: {end.value:.0f} bn [{end.low:.0f}, {end.high:.0f}]."
-    return text
 
 
 def _write_course(run: report.Run, config: Config, result: Result, source: str) -> None:
     course = frames.course_frame(result)
     calibration = result.calibration
     paragraphs = [
-        "h_t + h_tau = -nu h + s + p for health, education and culture, solved exactly along the "
-        "lines of life of cohorts; H is the sum over ages of the mean h, weighted by the mean "
-        "annual population, in the middle of the year.",
-        "The paper prints no parameters, so everything about levels is calibrated: "
-        + (
-            "wear rate and initial profile were found by gradients through the solver from "
+        f"h_t + h_tau = -nu h + s + p for {', '.join(components(result.inputs.budget))}, solved "
+        "exactly along the lines of life of cohorts; H is the sum over ages of the mean h, "
+        "weighted by those of the mean annual population who count, in the middle of the year.",
+        (
+            f"{'The paper prints no parameters. ' if config.replicate else ''}"
+            "Wear rate and initial profile were found by gradients through the solver from "
             f"{config.per_head_anchor:g} thousand per inhabitant in {config.per_head_year} and a "
             f"minimum in {config.minimum_year}. If these may be off by "
             f"{config.per_head_tolerance:g} thousand and {config.minimum_tolerance:g} a year of "
@@ -91,7 +61,8 @@ def _write_course(run: report.Run, config: Config, result: Result, source: str) 
             f"{float(calibration.standard_error[1]):.2f} (infinite: not determined, and the band "
             "below leaves them fixed)."
             if calibration is not None
-            else "wear rate and initial factor are those given in the config."
+            else "Wear rate and initial factor are those given in the config; nothing is "
+            "calibrated to this region."
         ),
     ]
     if config.replicate:
@@ -100,8 +71,8 @@ def _write_course(run: report.Run, config: Config, result: Result, source: str) 
             "The human development index of Russia, as the paper quotes it (.71 in 2000, .79 in "
             f"2012, .80 to 2017), correlates with H by {hdi.total:.2f} and with H per inhabitant "
             f"by {hdi.per_inhabitant:.2f} over 2000-2017; from 2000 to 2006 by "
-            f"{hdi.total_to_2006:.2f} and {hdi.per_inhabitant_to_2006:.2f}: the index rose while H "
-            "fell."
+            f"{hdi.total_to_2006:.2f} and {hdi.per_inhabitant_to_2006:.2f}"
+            f"{': the index rose while H fell' if hdi.total_to_2006 < 0 else ''}."
         )
     paragraphs += [f"Note: {text}." for text in result.inputs.note]
     run.write_text("course", "Value, structure and dynamics", tuple(paragraphs))
@@ -160,7 +131,8 @@ def _write_identities(run: report.Run, result: Result, source: str) -> None:
         "Identities",
         (
             "Every term is computed from its own causes, none is what the others leave over. "
-            "Mortality is fitted to the survival of old cohorts and to published deaths; migration "
+            "Mortality is fitted to the survival of old cohorts and to published deaths where "
+            "there are any; migration "
             "is what it leaves of the change of cohorts. Both are reconstructions; life expectancy "
             f"of the schedules: {schedules}.",
         ),

@@ -19,14 +19,14 @@ class People(NamedTuple):
     """Accounts between the middles of years.
 
     Attributes:
-        projection: cohort-component run through the population, one sex column.
+        account: flows behind the population.
         mortality: fitted schedules, one per piece of years, [..., piece].
         pieces: first year of each piece.
         life_expectancy: at birth, years, [piece].
         residual: of the totals, persons, [year - 1].
     """
 
-    projection: hc.Projection
+    account: hc.Account
     mortality: fit.MortalityFit
     pieces: np.ndarray
     life_expectancy: np.ndarray
@@ -46,24 +46,14 @@ def account_for(inputs: Inputs) -> People:
     config = fit.MortalityConfig(last_age=LAST_AGE)
     made = fit.fit_mortality(jnp.asarray(pieces), jnp.asarray(deaths), config=config)
     of_year = np.minimum(np.arange(num_years - 1) // piece, starts.size - 1)
-    mortality = jnp.moveaxis(made.mortality, -1, 0)[of_year][..., None]
-    persons = jnp.asarray(population)[..., None]
-    projection = _project(persons, mortality)
+    mortality = jnp.moveaxis(made.mortality, -1, 0)[of_year]
+    account = jax.jit(hc.residual_account)(jnp.asarray(population), mortality)
     return People(
-        projection=projection,
+        account=account,
         mortality=made,
         pieces=inputs.years[starts],
         life_expectancy=np.asarray(hc.life_expectancy(made.mortality[None]))[0],
-        residual=np.asarray(hc.projection_residual(projection)).sum(axis=-1),
-    )
-
-
-@jax.jit
-def _project(persons: jax.Array, mortality: jax.Array) -> hc.Projection:
-    births = persons[1:, 0] / hc.phi1(mortality[:, 0])
-    migration = hc.net_migration_by_survival(persons, mortality, open_last=False)
-    return hc.cohort_component(
-        persons[0], mortality, None, migration, births=births, open_last=False
+        residual=np.asarray(hc.projection_residual(account.projection)).sum(axis=-1),
     )
 
 
@@ -77,7 +67,7 @@ def _known_deaths(inputs: Inputs) -> np.ndarray:
 
 def account_frame(inputs: Inputs, people: People) -> pd.DataFrame:
     """Totals of the account beside the published ones, persons, middle to middle of years."""
-    made = people.projection
+    made = people.account.projection
     frame = pd.DataFrame(
         {
             "year": inputs.years[:-1],

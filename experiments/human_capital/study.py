@@ -28,6 +28,7 @@ from experiments.human_capital.people import People, account_for
 from experiments.human_capital.worth import Worth, worth
 
 HELD = "spending held in comparable prices"
+DIVERGED = fit.PERCEPTRON_STATUS.index("diverged")
 
 
 class Ahead(NamedTuple):
@@ -80,13 +81,13 @@ def run(
     parameters = make_parameters(shares, wear_rate, factor)
     made = jax.jit(hc.human_capital)(parameters, region)
     closure = hc.closure_residual(
-        made.source / hc.PERSONS_PER_UNIT, region.amounts, region.lines, region.population
+        made.source / hc.MILLION, region.amounts, region.lines, region.population
     )
     people = account_for(inputs)
-    flows = [
-        np.asarray(x)[:, 1:, 0] for x in (people.projection.deaths, people.projection.migration)
-    ]
-    balance = jax.jit(hc.capital_balance)(made, parameters, region, *map(jnp.asarray, flows))
+    account = people.account
+    balance = jax.jit(hc.capital_balance)(
+        made, parameters, region, account.deaths, account.migration
+    )
     investment = None
     if inputs.all_years.size > inputs.years.size:
         investment = invest(config, inputs, jax.random.fold_in(key, 0))
@@ -100,7 +101,7 @@ def run(
         people=people,
         balance=balance,
         balance_residual=np.asarray(hc.balance_residual(balance)),
-        worth=worth(config, parameters, region),
+        worth=worth(config, parameters, region, inputs.budget.payers),
         investment=investment,
         hold_outs=tuple(
             hold_out(config, inputs, jax.random.fold_in(key, 100 + number), origin)
@@ -116,20 +117,30 @@ def run(
     )
 
 
+def anchors_hold(config: Config, result: Result) -> bool:
+    """Both anchors are met, and the turn in the anchor year is the lowest of all years."""
+    if result.calibration is None:
+        return False
+    low = int(result.inputs.years[int(np.asarray(result.made.total).argmin())])
+    return bool(result.calibration.met) and low == config.minimum_year
+
+
 def comparable_ahead(
     config: Config, inputs: Inputs, investment: Investment, forecast: np.ndarray
 ) -> np.ndarray:
     """Comparable spending by line of the forecast years, [..., line, year].
 
-    Sums of lines are split as in the last year with data; prices grow by the forecast index.
+    Sums of lines are split as in the last year in which they were spent; prices grow by the
+    forecast index.
     forecast [..., horizon, output].
     """
     outputs = investment.outputs
     factor = price_factor(config, inputs)[-1] / np.cumprod(investment.index_ahead / 100.0)
-    region = build_region(config, inputs)
-    last = np.asarray(region.amounts[:, -1])
-    within = outputs.membership * last[None, :]
-    within = within / np.maximum(within.sum(axis=1, keepdims=True), 1e-300)
+    amounts = np.asarray(build_region(config, inputs).amounts)
+    spent = outputs.membership @ amounts > 0  # [output, year]
+    last = spent.shape[1] - 1 - spent[:, ::-1].argmax(axis=1)  # year of the split
+    within = outputs.membership * amounts[:, last].T
+    within = within / within.sum(axis=1, keepdims=True)
     return np.einsum("...ho,ol->...lh", forecast, within) * factor
 
 
@@ -147,28 +158,32 @@ def _look_ahead(
     past = whole.amounts[:, : inputs.years.size]
 
     @jax.jit
-    def solve(x: Array, ahead: Array) -> tuple[Array, Array]:
+    def solve(moved: Array, ahead: Array) -> tuple[Array, Array]:
         region = whole._replace(amounts=jnp.concatenate([past, ahead], axis=1))
-        made = hc.human_capital(
-            make_parameters(parameters.shares, jnp.exp(x[0]), jnp.exp(x[1])), region
+        drawn = parameters._replace(
+            wear_rate=parameters.wear_rate * jnp.exp(moved[0]),
+            initial_factor=parameters.initial_factor * jnp.exp(moved[1]),
         )
+        made = hc.human_capital(drawn, region)
         return made.total, made.per_inhabitant
 
-    mean = jnp.log(jnp.stack([parameters.wear_rate[0], parameters.initial_factor]))
-    spread = jnp.zeros((2, 2))
+    spread = jnp.zeros((2, 2))  # of the logarithms
     if calibration is not None and np.isfinite(calibration.covariance).all():
         spread = calibration.covariance
-    draws = jax.random.multivariate_normal(key, mean, spread, (config.num_draws,), method="svd")
-    member = np.arange(config.num_draws) % len(primary)
+    still = jnp.zeros(2)
+    draws = jax.random.multivariate_normal(key, still, spread, (config.num_draws,), method="svd")
+    usable = np.flatnonzero(np.asarray(investment.fits[PRIMARY].status) != DIVERGED)
+    usable = usable if usable.size else np.arange(len(primary))
+    member = usable[np.arange(config.num_draws) % usable.size]
     total, head = jax.jit(jax.vmap(solve))(draws, jnp.asarray(primary[member]))
     by_network = {}
     for rule in RULES:
         median = np.median(
             comparable_ahead(config, inputs, investment, investment.forecast[rule]), axis=0
         )
-        by_network[rule] = np.asarray(solve(mean, jnp.asarray(median))[0])
+        by_network[rule] = np.asarray(solve(still, jnp.asarray(median))[0])
     held = np.repeat(np.asarray(past[:, -1:]), horizon, axis=1)
     return Ahead(
         np.asarray(total), np.asarray(head), by_network,
-        np.asarray(solve(mean, jnp.asarray(held))[0]),
+        np.asarray(solve(still, jnp.asarray(held))[0]),
     )  # fmt: skip

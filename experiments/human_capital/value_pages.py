@@ -30,13 +30,15 @@ def write_values(run: report.Run, config: Config, result: Result, source: str) -
         (
             f"dH({last}) / dE of every line and year, by reverse differentiation through the "
             "model; the adjoint identity and a finite change agree (see the identities). H is "
-            "linear in spending, so these values hold for changes of any size. Shares alpha count: "
-            "with equal ones a million is at most a third of a million of H. Within a year lines "
-            "differ only by how long those whom they reach will live and count. The last year "
-            "counts by half, because H is taken in its middle.",
+            "linear in spending, so these values hold for changes of any size. A million is worth "
+            "no more than its component's share alpha (at most "
+            f"{float(result.parameters.shares.max()):.2f} here) where all count. Within a year "
+            "lines differ by that share and by how many of those whom they reach are there and "
+            "count at the end. The last year counts by half, because H is taken in its middle.",
             f"Target: H of {last} {100 * config.target_growth:g} % above its course "
             f"({worth.target / 1e3:.2f} bn), by spending of {years[worth.path_years[0]]}-{last}, "
-            f"no line more than {100 * config.target_bound:g} % above its amount of the year. "
+            f"no line more than {100 * config.target_bound:g} % above its amount of the year, "
+            f"none of the payers {', '.join(config.frozen_payers) or '(no one)'} moved. "
             + "; ".join(paths)
             + ".",
         ),
@@ -47,7 +49,7 @@ def write_values(run: report.Run, config: Config, result: Result, source: str) -
         "marginal_values",
         report.draw_map(
             shown, title=f"Marginal value of spending for H of {last}", x="year", y="line",
-            x_label="year", y_label="line, 1", source=source,
+            x_label="year", source=source,
             value_label="million of H per million spent, 1",
         ),
         shown,

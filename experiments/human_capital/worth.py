@@ -1,5 +1,6 @@
 """What a million more is worth by line and year, and the cheapest way to a target."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -39,7 +40,9 @@ class Worth(NamedTuple):
     path_years: np.ndarray
 
 
-def worth(config: Config, parameters: hc.Parameters, region: hc.Region) -> Worth:
+def worth(
+    config: Config, parameters: hc.Parameters, region: hc.Region, payers: Sequence[str]
+) -> Worth:
     """Marginal values of H in the last year of `region`, checked by the adjoint and by a finite
     change, and the rises of spending in the last years that would have lifted it to the target."""
     values = jax.jit(partial(explain.marginal_values, at=-1))(parameters, region)
@@ -57,7 +60,8 @@ def worth(config: Config, parameters: hc.Parameters, region: hc.Region) -> Worth
     target = float(values.total) * (1.0 + config.target_growth)
     gradient, amounts = values.gradient[:, years], region.amounts[:, years]
     cost, low = jnp.ones_like(amounts), jnp.zeros_like(amounts)
-    high = config.target_bound * amounts
+    moving = jnp.asarray([payer not in config.frozen_payers for payer in payers], float)
+    high = config.target_bound * moving[:, None] * amounts
     needed = target - values.total
     cheapest = explain.least_cost(gradient, cost, low, high, needed)
     spent = amounts > 0

@@ -30,6 +30,7 @@ def test_recovers_known_wear_and_start_through_the_solver(case):  # noqa: F811
     np.testing.assert_allclose(found.parameters, truth, atol=1e-6)
     assert found.converged
     assert found.met
+    np.testing.assert_allclose(found.standard_error**2, np.diag(found.covariance), rtol=1e-12)
     # one standard error along an axis of the ellipse moves the facts by one tolerance
     values, vectors = np.linalg.eigh(found.covariance)
     for size, vector in zip(values, vectors.T, strict=True):

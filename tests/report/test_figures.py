@@ -154,7 +154,7 @@ def test_map_of_named_rows_keeps_their_order() -> None:
     table = pd.DataFrame(
         {"year": [2000, 2000], "line": ["schools", "clinics"], "value": [1.0, 2.0]}
     )
-    axis = draw_map(table, x="year", y="line", y_label="line, 1", **MAP).axes[0]
+    axis = draw_map(table, x="year", y="line", **MAP).axes[0]
     low, high = axis.get_ylim()
     names = [text.get_text() for text in axis.get_yticklabels()]
     assert names == ["schools", "clinics"]
