@@ -102,13 +102,22 @@ def start() -> None:
     On a CPU, LLVM optimises at level 1: the long training programs compile in two thirds of the
     time and run as fast.
     """
-    if not any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+    if not has_gpu_plugin():
         flags = os.environ.get("XLA_FLAGS", "")
         if "xla_backend_optimization_level" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
+    runtime.configure(host_devices=min(usable_cores(), MAX_HOST_DEVICES))
+
+
+def has_gpu_plugin() -> bool:
+    """Whether JAX was installed for a GPU."""
+    return any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
-    runtime.configure(host_devices=min(cores, MAX_HOST_DEVICES))
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def execute(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments import NAMES, Name
 from experiments._command import execute, start
+from experiments._side_by_side import LEFT_OUT, default_jobs, run_side_by_side
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,21 @@ class Options:
     """Continue what an earlier call left unfinished."""
     only: tuple[Name, ...] = NAMES
     """Experiments to run."""
+    jobs: int = 0
+    """Experiments that run side by side, each in its own process; 0: one per CPU core, and one in
+    all on a GPU."""
 
 
 def main(options: Options) -> Path:
     """The report's path."""
     start()
     from diffmig import evaluate, report
-    from diffmig.data import DataError
 
     started = time.perf_counter()
     variant = "tiny" if options.tiny else "quick" if options.quick else "base"
-    folders = []
-    for name in options.only:
-        experiment = import_module(f"experiments.{name}").EXPERIMENT
-        config = experiment.variants[variant]
-        try:
-            folder = execute(
-                experiment, variant, config, None, options.out, options.seed, options.resume
-            )
-        except DataError as error:
-            print(f"{name} left out: {error}")
-            continue
-        folders.append(folder)
+    jobs = options.jobs or default_jobs(len(options.only))
+    run = _run_in_turn if jobs == 1 else _run_at_once
+    folders = run(options, variant, jobs)
     page = report.render_report(
         folders,
         options.out,
@@ -66,6 +60,41 @@ def main(options: Options) -> Path:
     print(totals.to_string())
     print(f"report: {page} ({time.perf_counter() - started:.0f} s in all)")
     return page
+
+
+def _run_in_turn(options: Options, variant: str, jobs: int) -> list[Path]:
+    """Folders of the runs, one after the other in this process."""
+    from diffmig.data import DataError
+
+    folders = []
+    for name in options.only:
+        experiment = import_module(f"experiments.{name}").EXPERIMENT
+        config = experiment.variants[variant]
+        try:
+            folder = execute(
+                experiment, variant, config, None, options.out, options.seed, options.resume
+            )
+        except DataError as error:
+            print(f"{name} left out: {error}")
+            continue
+        folders.append(folder)
+    return folders
+
+
+def _run_at_once(options: Options, variant: str, jobs: int) -> list[Path]:
+    """Folders of the runs, `jobs` processes at a time."""
+    from diffmig.report import latest_run
+
+    arguments = ["--variant", variant, "--out", str(options.out), "--seed", str(options.seed)]
+    arguments += ["--resume"] if options.resume else []
+    outcomes = run_side_by_side(options.only, arguments, jobs)
+    failed = [o.name for o in outcomes if o.code not in (0, LEFT_OUT)]
+    if failed:
+        raise SystemExit(f"not finished: {', '.join(failed)}; continue with --resume")
+    for outcome in outcomes:
+        if outcome.code == LEFT_OUT:
+            print(f"{outcome.name} left out: {outcome.messages}")
+    return [latest_run(options.out, o.name, variant) for o in outcomes if o.code == 0]
 
 
 if __name__ == "__main__":
