@@ -31,8 +31,9 @@ def with_tables(text: str) -> str:
     _, after = rest.split(END)
     blocks = [
         f"`python -m benchmarks.{name}` ({title})\n\n{_table(*rows(_read(name)))}"
-        for name, (title, rows) in TABLES.items()
+        for name, tables in TABLES.items()
         if (RESULTS / f"{name}.json").exists()
+        for title, rows in tables
     ]
     return f"{before}{BEGIN}\n" + "\n\n".join(blocks) + f"\n{END}{after}"
 
@@ -139,15 +140,95 @@ def _smoothing(rows: Rows) -> Table:
     return head, table
 
 
-TABLES: dict[str, tuple[str, Callable[[Rows], Table]]] = {
-    "hybrids": ("the paper's stack, Keras on JAX and DEAP, doing the same evaluations", _hybrids),
-    "optimizers": ("particle swarms, float32; ratios of generations per second", _optimizers),
-    "batches": ("LSTM 4-10-1, against the number trained in one call", _batches),
+def _transport_accuracy(rows: Rows) -> Table:
+    own = [row for row in rows if row.get("summary")]
+    names = list(dict.fromkeys(row["problem"] for row in own))
+    head = ["scheme"]
+    for name in names:
+        step = min(row["step"] for row in own if row["problem"] == name)
+        head.append(f"{name}: error at step 1/{1 / step:g}, order; time to 1e-6")
+    table = []
+    for scheme in dict.fromkeys(row["scheme"] for row in own):
+        line = [scheme]
+        for name in names:
+            cell = [row for row in own if (row["scheme"], row["problem"]) == (scheme, name)]
+            line.append(_accuracy(cell[0]) if cell else "")
+        table.append(line)
+    return head, table
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    order = "" if row["order"] is None else f" ({row['order']:.1f})"
+    reach = row["seconds_to_reach"]
+    if reach is None or reach > 365 * 86400:
+        time = "over a year" if reach else "no order"
+    else:
+        time = f"{reach:.2g} s" + (" (extrapolated)" if row["extrapolated"] else "")
+    return f"{row['error']:.1e}{order}; {time}"
+
+
+def _transport_speed(rows: Rows) -> Table:
+    head = ["what", "regions", "GLIBC_TUNABLES", "time", "rate", "share of the copy or ratio"]
+    head += ["working memory", "peak", "status"]
+    names = {"totals": "H(t)", "stored": "trajectory", "blocks": "H(t) in {} blocks"}
+    names |= {"amounts": "gradient: budget lines and years", "every": "gradient: every input"}
+    table = []
+    for row in rows:
+        one = row["part"] == "accuracy" or row["kind"] == "forward" or row.get("against_one") == 1.0
+        if one or (row["kind"], row.get("wear")) == ("stored", "year, age"):
+            continue
+        what = str(names.get(row["kind"], row["kind"])).format(row.get("blocks"))
+        if row["kind"] in ("totals", "stored"):
+            changes = {"constant": "constant", "year, age": "by year and age", "cell": "per cell"}
+            what += f", wear {changes[row['wear']]}"
+            what += ", weights of every region" if row["weight"] == "population" else ""
+        judged = row["status"] != "compared" or "allocating" in row["kind"]
+        if row["glibc_tunables"] and row["part"] == "throughput" and not judged:
+            continue
+        rate, measure = "", row.get("share", row.get("against_one", row.get("ratio")))
+        if "cells_per_second" in row:
+            rate = f"{row['bytes_per_second'] / 1e9:.3g} GB/s"
+        memory = (row.get("working_bytes"), row.get("peak_bytes"))
+        table.append(
+            [
+                what,
+                f"{row['regions'] * row.get('blocks', 1):,}",
+                row["glibc_tunables"],
+                f"{1e3 * row['seconds']:.3g} ms",
+                rate,
+                "" if measure is None else f"{measure:.2f}",
+                *("" if size is None else f"{size / 2**20:.1f} MiB" for size in memory),
+                row["status"],
+            ]
+        )
+    return head, table
+
+
+TABLES: dict[str, tuple[tuple[str, Callable[[Rows], Table]], ...]] = {
+    "hybrids": (
+        ("the paper's stack, Keras on JAX and DEAP, doing the same evaluations", _hybrids),
+    ),
+    "optimizers": (("particle swarms, float32; ratios of generations per second", _optimizers),),
+    "batches": (("LSTM 4-10-1, against the number trained in one call", _batches),),
     "smoothing": (
-        "statsforecast on the same data and cores; squares: share of series whose one-step sum is "
-        "more than 1e-4 above, below; bare: its methods in a loop, without data frames, as if on "
-        "two cores without loss",
-        _smoothing,
+        (
+            "statsforecast on the same data and cores; squares: share of series whose one-step sum "
+            "is more than 1e-4 above, below; bare: its methods in a loop, without data frames, as "
+            "if on two cores without loss",
+            _smoothing,
+        ),
+    ),
+    "transport": (
+        (
+            "closed forms: largest error over ages at the end, observed order, time to reach an "
+            "error of 1e-6; upwind is explicit with CFL 1/2 where nothing else is said",
+            _transport_accuracy,
+        ),
+        (
+            "3 components; 8 bytes a cell for H(t), 16 for a trajectory and a copy; ratio of "
+            "gradients: value and gradient to the forward model",
+            _transport_speed,
+        ),
     ),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _statsforecast, batches, hybrids, smoothing
+from benchmarks import _schemes, _statsforecast, batches, hybrids, readme, smoothing, transport
 from benchmarks._keras_hybrids import SEARCHES, Job, Outcome, _Counted
 from benchmarks._timing import Timing
 
@@ -21,6 +21,9 @@ needs_peers = pytest.mark.skipif(
 needs_statsforecast = pytest.mark.skipif(
     not importlib.util.find_spec("statsforecast"),
     reason="statsforecast is not installed (extra 'bench')",
+)
+needs_py_pde = pytest.mark.skipif(
+    not importlib.util.find_spec("pde"), reason="py-pde is not installed (extra 'bench')"
 )
 QUICK = hybrids.Options(quick=True, hybrids=("GA-BPNN",), out="")
 JOB = Job(
@@ -225,3 +228,82 @@ def test_smoothing_series_do_not_depend_on_their_number() -> None:
     np.testing.assert_array_equal(few, many[:, :3])
     assert many.min() == pytest.approx(10.0)
     assert not np.array_equal(many[:, :500], many[:, 1000:])
+
+
+TRANSPORT = transport.Options(
+    peers=False,
+    steps=(0.5, 0.25),
+    regions=4,
+    years=5,
+    blocks=(3,),
+    gradient_regions=(1,),
+    repeats=1,
+    budget=0.01,
+    out="",
+)
+
+
+@pytest.fixture(scope="module")
+def transport_rows() -> list[dict]:
+    rows = [
+        row for name in ("bracket", "wave") for row in transport.measure_accuracy(name, TRANSPORT)
+    ]
+    for part in transport.PARTS.values():
+        rows += part(TRANSPORT)
+    transport.judge(rows)
+    return rows
+
+
+def test_transport_answers_agree_with_loops_and_differences(transport_rows: list[dict]) -> None:
+    assert "answers differ" not in [row["status"] for row in transport_rows]
+    assert all(row["seconds"] > 0 for row in transport_rows)
+    kinds = [row["kind"] for row in transport_rows if row["part"] != "accuracy"]
+    assert kinds.count("totals") == 4
+    assert [kinds.count(kind) for kind in ("stored", "blocks", "every")] == [2, 2, 1]
+    assert json.loads(json.dumps(transport_rows, allow_nan=False)) == transport_rows
+    assert "py-pde" not in transport.table(transport_rows)
+
+
+def test_transport_schemes_have_their_orders(transport_rows: list[dict]) -> None:
+    found = {(row["problem"], row["scheme"]): row for row in transport_rows if row.get("summary")}
+    for scheme, order in [("exponential", 4.0), ("upwind, CFL 1", 1.0), ("Crank-Nicolson", 2.0)]:
+        assert found["wave", scheme]["order"] == pytest.approx(order, abs=0.1)
+    exact = found["bracket", "exponential"]
+    assert exact["first_error"] < 1e-12
+    assert not exact["extrapolated"]
+    # half an order is lost at jumps, which CFL 1/2 smears
+    assert found["bracket", "upwind"]["error"] > found["bracket", "upwind, CFL 1"]["error"] > 1.0
+
+
+@pytest.mark.slow
+@needs_py_pde
+def test_transport_and_py_pde_solve_the_same_problem() -> None:
+    problem = _schemes.problems()["wave"]
+    run = _schemes.py_pde(problem, 1.0)
+    np.testing.assert_allclose(run.solve(), problem.exact(problem.end, run.ages), rtol=2e-3)
+
+
+def test_transport_rates_are_judged_by_the_copies_of_their_process() -> None:
+    def row(kind: str, speed: float, tunables: str = "") -> dict:
+        case = {"part": "throughput", "kind": kind, "wear": "constant", "weight": "weight"}
+        case |= {"bytes_per_second": speed, "cells_per_second": speed / 16}
+        return case | {"glibc_tunables": tunables, "error": 0.0}
+
+    rows = [row("copy, warm", 20.0), row("copy, NumPy, allocating", 4.0), row("totals", 10.1)]
+    rows += [row("copy, JAX, allocating", 5.0), row("stored", 4.5), row("totals", 9.9)]
+    rows += [row("copy, warm", 40.0, "x"), row("totals", 19.0, "x")]
+    transport.judge(rows)
+    judged = [(r["share"], r["status"]) for r in rows if "share" in r]
+    assert [status for _, status in judged] == ["met", "missed", "missed", "missed"]
+    assert [share for share, _ in judged] == pytest.approx([0.505, 0.9, 0.495, 0.475])
+
+
+def test_readme_tables_of_transport_are_compact(transport_rows: list[dict]) -> None:
+    (_, accuracy), (_, speed) = readme.TABLES["transport"]
+    head, lines = accuracy(transport_rows)
+    assert len(lines) == 4
+    assert lines[0][0] == "exponential"
+    assert all(len(line) == len(head) for line in lines)
+    head, lines = speed(transport_rows)
+    assert len(lines) <= 20
+    assert all(len(line) == len(head) for line in lines)
