@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .errors import DataError, Problem
+from .errors import DataError, Problem, expectations
 
 OPEN_AGE = -1
 OLDEST_AGE = 150
@@ -55,12 +55,7 @@ def check_ages(table: AgeTable) -> AgeTable:
     """
     values, years, first, last = table.values, table.years, table.first_ages, table.last_ages
     shape = (len(table.places), len(table.sexes), len(years), len(first))
-    found = []
-
-    def expect(ok: object, what: str, cure: str) -> None:
-        if not ok:
-            found.append(Problem(None, None, None, what, cure))
-
+    found, expect = expectations()
     expect(
         values.dtype == np.float64,
         f"values are {values.dtype}, expected float64",

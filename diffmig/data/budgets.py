@@ -10,7 +10,7 @@ from . import cells
 from .age_reader import plain, read_numbers
 from .ages import OLDEST_AGE, OPEN_AGE
 from .assembly import unnamed
-from .errors import DataError, Problem
+from .errors import DataError, Problem, expectations
 from .layouts import Source
 from .series_reader import no_rows, open_table
 
@@ -57,12 +57,7 @@ def check_budget(budget: Budget) -> Budget:
     amounts, mask, years = budget.amounts, budget.mask, budget.years
     first, last = budget.first_ages, budget.last_ages
     num_lines = len(budget.lines)
-    found = []
-
-    def expect(ok: object, what: str, cure: str) -> None:
-        if not ok:
-            found.append(Problem(None, None, None, what, cure))
-
+    found, expect = expectations()
     expect(
         amounts.dtype == np.float64 and mask.dtype == np.bool_,
         f"amounts are {amounts.dtype} and mask {mask.dtype}, expected float64 and bool",

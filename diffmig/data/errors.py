@@ -1,6 +1,6 @@
 """The one error for bad input, and the problems it carries."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 _SHOWN = 10
@@ -41,6 +41,17 @@ class DataError(ValueError):
         shown = [f"  {_sentence(problem)}" for problem in self.problems[:_SHOWN]]
         rest = [f"  and {count - _SHOWN} more"] if count > _SHOWN else []
         return "\n".join([head, *shown, *rest])
+
+
+def expectations() -> tuple[list[Problem], Callable[[object, str, str], None]]:
+    """A list, and a function (ok, what, cure) that adds a problem without a line where not ok."""
+    found: list[Problem] = []
+
+    def expect(ok: object, what: str, cure: str) -> None:
+        if not ok:
+            found.append(Problem(None, None, None, what, cure))
+
+    return found, expect
 
 
 def _sentence(problem: Problem) -> str:

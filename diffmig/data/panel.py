@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from .errors import DataError, Problem, shorten
+from .errors import DataError, Problem, expectations, shorten
 
 
 class Panel(NamedTuple):
@@ -41,12 +41,7 @@ def check_panel(panel: Panel) -> Panel:
     """
     values, mask, years = panel.values, panel.mask, panel.years
     shape = (len(panel.places), len(years), len(panel.names))
-    found = []
-
-    def expect(ok: object, what: str, cure: str) -> None:
-        if not ok:
-            found.append(Problem(None, None, None, what, cure))
-
+    found, expect = expectations()
     expect(
         values.dtype == np.float64,
         f"values are {values.dtype}, expected float64",
