@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, NamedTuple
 
 from experiments._command import has_gpu_plugin, usable_cores
 
+INTERRUPT_EVERY = 5.0  # seconds
 LEFT_OUT = 2  # exit code of an experiment whose data are not there
 ROOT = Path(__file__).parents[1]
 
@@ -68,10 +70,18 @@ def run_side_by_side(names: Sequence[str], arguments: Sequence[str], jobs: int) 
             return [future.result() for future in futures]
         except KeyboardInterrupt:
             stopped.set()
-            for process in running:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-            raise
+            _interrupt(running)
+    raise SystemExit("interrupted; continue with --resume")
+
+
+def _interrupt(running: Sequence[subprocess.Popen[str]]) -> None:
+    """Ctrl-C for every process until it ends: Python may lose one that falls into a callback."""
+    while alive := [process for process in running if process.poll() is None]:
+        for process in alive:
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + INTERRUPT_EVERY
+        while time.monotonic() < deadline and any(p.poll() is None for p in alive):
+            time.sleep(0.1)
 
 
 def _forward(name: str, source: IO[str], sink: IO[str], kept: list[str]) -> None:
