@@ -1,5 +1,7 @@
 """The result in one paragraph."""
 
+import numpy as np
+
 from experiments.human_capital import frames
 from experiments.human_capital.config import Config
 from experiments.human_capital.study import Result, anchors_hold
@@ -35,6 +37,8 @@ def answer(config: Config, result: Result) -> str:
         f"{worth.value.iloc[0]:.3f} ({worth.line.iloc[0]}) to {worth.value.iloc[-1]:.3f} million "
         f"({worth.line.iloc[-1]}) to H of {last}."
     )
+    worst = np.max(frames.identities_frame(result)["residual"])
+    text += f" Every identity holds to {worst:.0e}."
     if result.ahead is not None:
         lines = frames.capital_lines(result)
         end = lines[(lines["series"] == frames.FORECAST) & (lines["panel"] == "H, bn")].iloc[-1]
