@@ -2,7 +2,7 @@
 
 Command: python -m experiments.human_capital [--variant base|quick|tiny|working-age]
     [--data budget.csv --config.population population.csv]
-Device: CPU, two cores suffice. Time on two cores, first start: base 60 s.
+Device: CPU, two cores suffice. Time on two cores, first start: base 41 s.
 Expected (base): calibrated nu 0.0259 +- 0.0005 and initial factor 1.82 +- 0.03; 400 thousand RUB
     per inhabitant in 2018 (an anchor), growth fastest after 2013 (not fitted), balance closed to
     round-off.

@@ -20,7 +20,7 @@ def write_values(run: report.Run, config: Config, result: Result, source: str) -
             else f"; all bounds together give {reached / 1e3:.2f} bn"
         )
         for label, path, reached in (
-            ("cheapest", worth.cheapest, worth.reached[0]),
+            ("Cheapest", worth.cheapest, worth.reached[0]),
             ("with costs that grow with the rise", worth.smooth, worth.reached[1]),
         )
     ]
