@@ -52,7 +52,7 @@ def fit_seeds(
         mesh: devices that share a chunk.
 
     Returns:
-        Fitted, leaves [task, seed, ...].
+        Fitted, leaves NumPy arrays [task, seed, ...]: picking runs out compiles nothing.
 
     Raises:
         ValueError: `num_seeds` or `runs_per_chunk` < 1, or task axes that differ.
@@ -75,7 +75,7 @@ def fit_seeds(
         mesh=mesh,
     )
     shape = (num_tasks, num_seeds)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf).reshape(*shape, *leaf.shape[1:]), fitted)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), fitted)
 
 
 @partial(jax.jit, static_argnames=("hybrid", "block", "mesh"))
