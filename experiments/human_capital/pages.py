@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diffmig import evaluate, report
+from diffmig import evaluate, optimize, report
 from experiments.human_capital import frames
 from experiments.human_capital.answers import answer
 from experiments.human_capital.claims import hdi_check, ledger_entries
@@ -123,8 +123,10 @@ def _write_course(run: report.Run, config: Config, result: Result, source: str) 
 def _write_identities(run: report.Run, result: Result, source: str) -> None:
     people = result.people
     schedules = ", ".join(
-        f"{life:.1f} years from {first}"
-        for first, life in zip(people.pieces, people.life_expectancy, strict=True)
+        f"{life:.1f} years from {first}" + ("" if status == 0 else f" ({optimize.STATUS[status]})")
+        for first, life, status in zip(
+            people.pieces, people.life_expectancy, np.asarray(people.mortality.status), strict=True
+        )
     )
     run.write_text(
         "identities",

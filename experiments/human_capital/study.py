@@ -23,7 +23,7 @@ from experiments.human_capital.economy import (
 )
 from experiments.human_capital.hold_outs import HoldOut, hold_out
 from experiments.human_capital.inputs import Inputs
-from experiments.human_capital.investment import PRIMARY, RULES, Investment, invest
+from experiments.human_capital.investment import PRIMARY, Investment, invest
 from experiments.human_capital.people import People, account_for
 from experiments.human_capital.worth import Worth, worth
 
@@ -37,13 +37,11 @@ class Ahead(NamedTuple):
     Attributes:
         total: million, [draw, year], the network's spending and the calibration's parameters drawn.
         per_inhabitant: money per person, likewise.
-        by_network: million, median spending of each network rule, [year].
         held: million, with the spending of the last year for ever, [year].
     """
 
     total: np.ndarray
     per_inhabitant: np.ndarray
-    by_network: dict[str, np.ndarray]
     held: np.ndarray
 
 
@@ -176,14 +174,9 @@ def _look_ahead(
     usable = usable if usable.size else np.arange(len(primary))
     member = usable[np.arange(config.num_draws) % usable.size]
     total, head = jax.jit(jax.vmap(solve))(draws, jnp.asarray(primary[member]))
-    by_network = {}
-    for rule in RULES:
-        median = np.median(
-            comparable_ahead(config, inputs, investment, investment.forecast[rule]), axis=0
-        )
-        by_network[rule] = np.asarray(solve(still, jnp.asarray(median))[0])
     held = np.repeat(np.asarray(past[:, -1:]), horizon, axis=1)
     return Ahead(
-        np.asarray(total), np.asarray(head), by_network,
-        np.asarray(solve(still, jnp.asarray(held))[0]),
-    )  # fmt: skip
+        total=np.asarray(total),
+        per_inhabitant=np.asarray(head),
+        held=np.asarray(solve(still, jnp.asarray(held))[0]),
+    )

@@ -186,6 +186,19 @@ def test_a_missing_figure_is_unknown_and_not_nothing(known):
     assert np.isfinite(held.actual[-1, 1:]).all()
 
 
+def test_lines_that_begin_later_are_held_back_in_comparable_prices(known):
+    """Rule "nearest": the federal lines keep the volume of 2015 before it; a hold-out that knows
+    no figure of theirs has nothing."""
+    config = replace(TINY, missing="nearest", epochs=1)
+    real = economy.nominal_amounts(config, known) * economy.price_factor(config, known)
+    federal = [payer == "federal" for payer in known.budget.payers]
+    np.testing.assert_allclose(real[federal][:, 0], real[federal][:, 15], rtol=1e-12)
+    zero = economy.nominal_amounts(TINY, known)[federal]
+    assert (zero[:, :11] == 0).all()
+    held = hold_out(config, known, jax.random.key(0), 2010)
+    assert all(np.isfinite(forecast).all() for forecast in held.forecasts.values())
+
+
 def test_the_cheapest_path_reaches_its_target(result):
     worth = result.worth
     for path, reached in zip((worth.cheapest, worth.smooth), worth.reached, strict=True):
