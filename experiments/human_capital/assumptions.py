@@ -42,7 +42,10 @@ def assumption_frame(config: Config, inputs: Inputs) -> pd.DataFrame:
     anchor's minimum to 2013 and from 2013 on).
     """
     configs = [change(config) for change in VARIED.values()]
-    loaded = {(c.population_rule, c.corrected): load(None, c) for c in configs}
+    loaded = {(config.population_rule, config.corrected): inputs}
+    for c in configs:
+        if (c.population_rule, c.corrected) not in loaded:
+            loaded[c.population_rule, c.corrected] = load(None, c)
     regions = [build_region(c, loaded[c.population_rule, c.corrected]) for c in configs]
     first, num = int(inputs.years[0]), len(components(inputs.budget))
     shares = [component_shares(c, num) for c in configs]

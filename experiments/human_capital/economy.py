@@ -53,6 +53,11 @@ def nominal_amounts(config: Config, inputs: Inputs) -> np.ndarray:
     return np.asarray(made)
 
 
+def comparable_amounts(config: Config, inputs: Inputs) -> np.ndarray:
+    """The same in prices of the base year, million, [line, year]."""
+    return nominal_amounts(config, inputs) * price_factor(config, inputs)
+
+
 def _fill(
     config: Config, years: np.ndarray, amounts: np.ndarray, mask: np.ndarray, factor: np.ndarray
 ) -> np.ndarray:
@@ -104,7 +109,7 @@ def participation(config: Config, inputs: Inputs, population: np.ndarray) -> np.
 
 def build_region(config: Config, inputs: Inputs, ahead: np.ndarray | None = None) -> hc.Region:
     """Data of the model; `ahead` [line, year] adds comparable spending of forecast years."""
-    amounts = nominal_amounts(config, inputs) * price_factor(config, inputs)
+    amounts = comparable_amounts(config, inputs)
     if ahead is not None:
         amounts = np.concatenate([amounts, ahead], axis=1)
     population = inputs.population[: amounts.shape[1]]
@@ -157,11 +162,15 @@ def calibrate_regions(
     config: Config, first_year: int, regions: Sequence[hc.Region], shares: Sequence[Array]
 ) -> list[fit.Calibration]:
     """Wear rate and initial factor of each region from the two anchors, by one compiled program."""
-    starts = jnp.log(jnp.asarray(STARTS))
+    return [
+        _calibrate(config, first_year, region, alpha)
+        for region, alpha in zip(regions, shares, strict=True)
+    ]
 
-    @jax.jit
-    def solve(region: hc.Region, shares: Array) -> fit.Calibration:
-        residuals = partial(anchor_residuals, config, first_year, region, shares)
-        return fit.calibrate(residuals, starts)
 
-    return [solve(region, alpha) for region, alpha in zip(regions, shares, strict=True)]
+@partial(jax.jit, static_argnums=(0, 1))
+def _calibrate(
+    config: Config, first_year: int, region: hc.Region, shares: Array
+) -> fit.Calibration:
+    residuals = partial(anchor_residuals, config, first_year, region, shares)
+    return fit.calibrate(residuals, jnp.log(jnp.asarray(STARTS)))

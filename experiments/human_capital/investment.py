@@ -75,7 +75,7 @@ def make_outputs(inputs: Inputs, amounts: np.ndarray) -> Outputs:
 
 
 def invest(config: Config, inputs: Inputs, key: Array) -> Investment:
-    """Networks of both rules, their forecast and the hold-outs."""
+    """Networks of both rules and their forecast."""
     amounts = nominal_amounts(config, inputs)
     outputs = make_outputs(inputs, amounts)
     horizon = int(inputs.all_years[-1] - inputs.years[-1])

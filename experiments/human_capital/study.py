@@ -16,6 +16,7 @@ from experiments.human_capital.config import Config
 from experiments.human_capital.economy import (
     build_region,
     calibrate_regions,
+    comparable_amounts,
     component_shares,
     components,
     make_parameters,
@@ -99,7 +100,7 @@ def run(
         people=people,
         balance=balance,
         balance_residual=np.asarray(hc.balance_residual(balance)),
-        worth=worth(config, parameters, region, inputs.budget.payers),
+        worth=worth(config, parameters, region, made.nodes[0], inputs.budget.payers),
         investment=investment,
         hold_outs=tuple(
             hold_out(config, inputs, jax.random.fold_in(key, 100 + number), origin)
@@ -134,7 +135,7 @@ def comparable_ahead(
     """
     outputs = investment.outputs
     factor = price_factor(config, inputs)[-1] / np.cumprod(investment.index_ahead / 100.0)
-    amounts = np.asarray(build_region(config, inputs).amounts)
+    amounts = comparable_amounts(config, inputs)
     spent = outputs.membership @ amounts > 0  # [output, year]
     last = spent.shape[1] - 1 - spent[:, ::-1].argmax(axis=1)  # year of the split
     within = outputs.membership * amounts[:, last].T

@@ -41,12 +41,16 @@ class Worth(NamedTuple):
 
 
 def worth(
-    config: Config, parameters: hc.Parameters, region: hc.Region, payers: Sequence[str]
+    config: Config,
+    parameters: hc.Parameters,
+    region: hc.Region,
+    initial: jax.Array,
+    payers: Sequence[str],
 ) -> Worth:
     """Marginal values of H in the last year of `region`, checked by the adjoint and by a finite
-    change, and the rises of spending in the last years that would have lifted it to the target."""
+    change, and the rises of spending in the last years that would have lifted it to the target;
+    `initial` is the h of the first day, which spending does not change."""
     values = jax.jit(partial(explain.marginal_values, at=-1))(parameters, region)
-    initial = hc.human_capital(parameters, region).nodes[0]
 
     @jax.jit
     def total(amounts: jax.Array) -> jax.Array:
