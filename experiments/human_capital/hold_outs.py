@@ -17,7 +17,7 @@ from experiments.human_capital.investment import (
     forecast_outputs,
     indicators_ahead,
     make_outputs,
-    percent_errors,
+    mean_percent,
     train,
 )
 
@@ -94,6 +94,6 @@ def indicators_given(inputs: Inputs, origin: int, horizon: int) -> np.ndarray:
 def hold_out_errors(made: HoldOut) -> dict[str, np.ndarray]:
     """MAPE over scored years and outputs by method, %, [seed or 1]."""
     return {
-        name: np.nanmean(percent_errors(forecast, made.actual), axis=(1, 2))
+        name: mean_percent(forecast.reshape(len(forecast), -1), made.actual.ravel())
         for name, forecast in made.forecasts.items()
     }
