@@ -1,5 +1,16 @@
-"""Sensitivities, Shapley values, factor scenarios, marginal values and cheapest paths."""
+"""Sensitivities, Shapley values, factor scenarios, marginal values and cheapest paths, shares of
+balances by factor."""
 
+from diffmig.explain.balance_shares import (
+    CHANGE_STATUS,
+    BalanceShares,
+    Effect,
+    LeastChange,
+    balance_shares,
+    force_effect,
+    least_change,
+    yearly_force,
+)
 from diffmig.explain.human_capital import MarginalValues, adjoint_values, marginal_values
 from diffmig.explain.least_cost import PATH_STATUS, LeastCost, least_cost
 from diffmig.explain.scenarios import (
@@ -19,9 +30,13 @@ from diffmig.explain.sensitivity import (
 from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_values
 
 __all__ = [
+    "CHANGE_STATUS",
     "GROWTH_QUANTILES",
     "MAX_FACTORS",
     "PATH_STATUS",
+    "BalanceShares",
+    "Effect",
+    "LeastChange",
     "LeastCost",
     "MarginalValues",
     "Scenario",
@@ -29,13 +44,17 @@ __all__ = [
     "Shapley",
     "adjoint_values",
     "ar1_scenario",
+    "balance_shares",
     "constant_scenario",
     "ensemble_sensitivity",
+    "force_effect",
     "growth_scenario",
     "growth_scenarios",
+    "least_change",
     "least_cost",
     "marginal_values",
     "sensitivity",
     "sensitivity_frame",
     "shapley_values",
+    "yearly_force",
 ]
