@@ -159,6 +159,26 @@ def closed_stiffness(stiffness: Array, constraint: Array) -> Array:
     return project_closed(jnp.swapaxes(half, -1, -2), constraint)
 
 
+def closed_basis(constraint: Array) -> Array:
+    """Orthonormal columns that span the balances with g.q = 0, [town, town - 1].
+
+    Args:
+        constraint: g, [town], not 0.
+
+    Returns:
+        B, [town, town - 1], with g.B = 0 and B'B = I: q = B z, z = B'q. In the coordinates z the
+        closed system is a free one with stiffness B'K B, one dimension smaller.
+
+    Source: Householder reflection that turns g into the first axis; its other columns.
+    """
+    unit = constraint / jnp.sqrt(jnp.sum(constraint**2))
+    # away from the first axis: no cancellation
+    turned = unit.at[0].add(jnp.where(unit[0] < 0.0, -1.0, 1.0))
+    square = jnp.sum(turned**2)
+    eye = jnp.eye(unit.size, dtype=unit.dtype)
+    return (eye - (2.0 / square) * turned[:, None] * turned[None, :])[:, 1:]
+
+
 def stiffness_bound(parameters: Parameters) -> Array:
     """Upper bound of the eigenvalues of K with normalised Laplacians: 2 alpha + 2 beta + gamma +
     kappa, 1/year^2.

@@ -3,6 +3,7 @@
 from diffmig.report.figures import draw_bars, draw_grid, draw_map, draw_series, figure, png_bytes
 from diffmig.report.html import render_report
 from diffmig.report.ledger import join_ledgers, read_ledger
+from diffmig.report.maps import draw_places
 from diffmig.report.progress import Progress, progress
 from diffmig.report.run_folder import Run, latest_run, open_run
 
@@ -12,6 +13,7 @@ __all__ = [
     "draw_bars",
     "draw_grid",
     "draw_map",
+    "draw_places",
     "draw_series",
     "figure",
     "join_ledgers",

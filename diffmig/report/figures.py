@@ -80,9 +80,9 @@ def figure(
     import matplotlib
     from matplotlib.figure import Figure
 
-    _check_label("x_label", x_label)
+    check_label("x_label", x_label)
     if y_label:
-        _check_label("y_label", y_label)
+        check_label("y_label", y_label)
     if not title.strip() or not source.strip():
         raise ValueError(f"expected a title and a source, got {title!r} and {source!r}")
     with matplotlib.rc_context(_STYLE):
@@ -140,8 +140,8 @@ def draw_series(
     Raises:
         ValueError: columns are missing, the table is empty, or a kind is unknown.
     """
-    _check_table(table, ("series", "kind", x, "value"))
-    _check_label("y_label", y_label)
+    check_table(table, ("series", "kind", x, "value"))
+    check_label("y_label", y_label)
     drawn, axes = figure(title, x_label, y_label, source)
     _draw_lines(axes[0, 0], table, x, _styles(table), last_training_year, log_y, band)
     _add_legend(drawn, axes)
@@ -168,12 +168,12 @@ def draw_grid(
     With a `common_scale` all panels measure `y_label`. Without, each has its own vertical axis, no
     `y_label` is drawn, and the values of `panel` are "quantity, unit".
     """
-    _check_table(table, (panel, "series", "kind", x, "value"))
+    check_table(table, (panel, "series", "kind", x, "value"))
     names = list(dict.fromkeys(table[panel]))
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
     for label in [y_label] if common_scale else map(str, names):
-        _check_label("y_label" if common_scale else panel, label)
+        check_label("y_label" if common_scale else panel, label)
     y_label = y_label if common_scale else ""
     drawn, axes = figure(
         title, x_label, y_label, source, rows=rows, columns=columns, share_y=common_scale
@@ -204,7 +204,7 @@ def draw_bars(
         title, x_label, source: as in `figure`; the values lie along x.
         reference: name and value of a vertical line (the baseline, the printed number).
     """
-    _check_table(table, ("label", "value"))
+    check_table(table, ("label", "value"))
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
     beside = 1 if table["label"].is_unique else len(series)  # bars that share a label
@@ -265,8 +265,8 @@ def draw_map(
     Raises:
         ValueError: columns are missing, the table is empty, or a cell is given twice.
     """
-    _check_table(table, (x, y, "value"))
-    _check_label("value_label", value_label)
+    check_table(table, (x, y, "value"))
+    check_label("value_label", value_label)
     if table.duplicated([x, y]).any():
         raise ValueError(f"table of a figure: expected one row per {x} and {y}, some are repeated")
     wide = table.set_index([y, x])["value"].unstack().sort_index(axis=1)  # noqa: PD010
@@ -297,7 +297,7 @@ def draw_map(
     return drawn
 
 
-def _check_label(what: str, label: str) -> None:
+def check_label(what: str, label: str) -> None:
     quantity, _, unit = label.rpartition(", ")
     if label.lower() != "year" and not (quantity.strip() and unit.strip()):
         raise ValueError(
@@ -305,7 +305,7 @@ def _check_label(what: str, label: str) -> None:
         )
 
 
-def _check_table(table: pd.DataFrame, needed: Sequence[str]) -> None:
+def check_table(table: pd.DataFrame, needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in table.columns]
     if missing or not len(table):
         raise ValueError(
