@@ -46,6 +46,7 @@ from diffmig.fit.perceptrons import (
     lagged_pairs,
     predict_perceptron,
 )
+from diffmig.fit.profiles import PROFILE_LEVEL, Profile, profile_likelihood
 from diffmig.fit.selective import (
     SelectiveConfig,
     SelectiveResult,
@@ -70,6 +71,7 @@ __all__ = [
     "NETWORKS_PER_BLOCK",
     "OPTIMIZERS",
     "PERCEPTRON_STATUS",
+    "PROFILE_LEVEL",
     "SERIES_PER_BLOCK",
     "SMOOTHING_STATUS",
     "Band",
@@ -83,6 +85,7 @@ __all__ = [
     "PerceptronConfig",
     "PerceptronFit",
     "PerceptronTraining",
+    "Profile",
     "RunStage",
     "SelectiveConfig",
     "SelectiveResult",
@@ -116,6 +119,7 @@ __all__ = [
     "method_names",
     "predict_levels",
     "predict_perceptron",
+    "profile_likelihood",
     "run_rows",
     "run_stage",
     "sample_loss",
