@@ -3,6 +3,7 @@
 from .age_reader import read_population
 from .ages import OPEN_AGE, AgeTable, age_labels, ages_to_frame, check_ages, check_totals
 from .budgets import Budget, budget_to_frame, check_budget, read_budget
+from .census import load_arctic, load_us_counties, load_us_states
 from .deflators import implicit_deflator, price_factor, to_comparable_prices, to_current_prices
 from .errors import DataError, Problem
 from .packages import load_tsdata, load_wpp_population, tsdata_names, wpp_places
@@ -11,12 +12,16 @@ from .readers import panel_from_frame, read_panel
 from .scalers import Scaler, fit_minmax, fit_standard, scale, unscale
 from .series import SeriesPanel, SeriesSet, future_times, season_length, series_to_frame
 from .series_reader import read_series
+from .settlement_reader import read_settlements
+from .settlements import Settlements, check_settlements, select_settlements
 from .splits import Origin, rolling_origins, split_years
 from .tables import (
     Erratum,
     errata,
     load_budget,
     load_growth_factors,
+    load_kz_towns,
+    load_kz_towns_balances,
     load_population,
     load_population_changes,
     load_population_totals,
@@ -41,20 +46,25 @@ __all__ = [
     "Scaler",
     "SeriesPanel",
     "SeriesSet",
+    "Settlements",
     "age_labels",
     "ages_to_frame",
     "budget_to_frame",
     "check_ages",
     "check_budget",
     "check_panel",
+    "check_settlements",
     "check_totals",
     "errata",
     "fit_minmax",
     "fit_standard",
     "future_times",
     "implicit_deflator",
+    "load_arctic",
     "load_budget",
     "load_growth_factors",
+    "load_kz_towns",
+    "load_kz_towns_balances",
     "load_population",
     "load_population_changes",
     "load_population_totals",
@@ -62,6 +72,8 @@ __all__ = [
     "load_region_indicators",
     "load_table",
     "load_tsdata",
+    "load_us_counties",
+    "load_us_states",
     "load_us_states_munnell",
     "load_wage_example",
     "load_wpp_population",
@@ -73,11 +85,13 @@ __all__ = [
     "read_panel",
     "read_population",
     "read_series",
+    "read_settlements",
     "rolling_origins",
     "scale",
     "season_length",
     "select",
     "select_complete",
+    "select_settlements",
     "series_to_frame",
     "split_years",
     "table_names",

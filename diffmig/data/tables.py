@@ -50,8 +50,8 @@ _TABLES = {
         },
     )
 }
-_PRINTED = ("grp", "smoothing", "human_capital")
-_ERRATA = (*_TABLES, "smoothing", "human_capital")
+_PRINTED = ("grp", "smoothing", "human_capital", "migration")
+_ERRATA = (*_TABLES, "smoothing", "human_capital", "kz_towns_balance")
 _REGIONS = {"udmurt": "Udmurt Republic"}  # those with ages and a budget
 _MUNNELL = {
     "GSP": ("grp", "million USD of 1982"),
@@ -83,7 +83,7 @@ def load_table(name: str, *, corrected: bool = True) -> Panel:
     Source: the README beside the tables.
     """
     table = _TABLES[_choose("table", name, _TABLES)]
-    with resources.as_file(_bundled(f"{name}.csv")) as path:
+    with resources.as_file(bundled_file(f"{name}.csv")) as path:
         panel = read_panel(path, variables=list(table.units), units=table.units)
     values = panel.values.copy()
     for entry in errata(name) if corrected else ():
@@ -99,8 +99,8 @@ def errata(name: str) -> tuple[Erratum, ...]:
 
     Args:
         name: "grp_udmurt"; "smoothing" for the wage example, the indicators of regions and the
-            growth factors, whose loaders give every cell as printed; or "human_capital", whose
-            columns are lines of `load_budget`.
+            growth factors, whose loaders give every cell as printed; "human_capital", whose columns
+            are lines of `load_budget`; or "kz_towns_balance", whose columns are towns.
 
     Raises:
         ValueError: no such table.
@@ -123,7 +123,7 @@ def load_printed(name: str) -> pd.DataFrame:
     """Every number and checkable claim that a paper prints about its results.
 
     Args:
-        name: "grp", "smoothing" or "human_capital".
+        name: "grp", "smoothing", "human_capital" or "migration".
 
     Returns:
         text columns: id (unique, for example "table3.ba_lstm.current.validation.mape",
@@ -149,7 +149,7 @@ def load_wage_example() -> pd.DataFrame:
 
     Source: Chagovets et al., 2020, tables 1 and 2.
     """
-    return _load_numbers("smoothing_wage.csv", text=("chosen",)).astype({"period": "int64"})
+    return bundled_numbers("smoothing_wage.csv", text=("chosen",)).astype({"period": "int64"})
 
 
 def load_region_indicators() -> pd.DataFrame:
@@ -162,7 +162,7 @@ def load_region_indicators() -> pd.DataFrame:
 
     Source: Chagovets et al., 2020, tables 3 and 4.
     """
-    return _load_numbers("smoothing_regions.csv", text=("region",)).set_index("region")
+    return bundled_numbers("smoothing_regions.csv", text=("region",)).set_index("region")
 
 
 def load_growth_factors() -> pd.DataFrame:
@@ -174,7 +174,7 @@ def load_growth_factors() -> pd.DataFrame:
 
     Source: Chagovets et al., 2020, table 5.
     """
-    return _load_numbers("smoothing_growth.csv", text=("indicator",)).astype({"period": "int64"})
+    return bundled_numbers("smoothing_growth.csv", text=("indicator",)).astype({"period": "int64"})
 
 
 def load_budget(name: str = "udmurt", *, corrected: bool = True) -> Budget:
@@ -197,7 +197,7 @@ def load_budget(name: str = "udmurt", *, corrected: bool = True) -> Budget:
     Source: Vavilova, Ketova, 2020, the only table.
     """
     _choose("budget", name, _REGIONS)
-    with resources.as_file(_bundled("human_capital_budget.csv")) as path:
+    with resources.as_file(bundled_file("human_capital_budget.csv")) as path:
         budget = read_budget(path, encoding="utf-8", delimiter=",", decimal=".")
     amounts = budget.amounts.copy()
     for entry in errata("human_capital") if corrected else ():
@@ -223,7 +223,7 @@ def load_population(name: str = "udmurt") -> AgeTable:
     Database (RusFMD).
     """
     place = _REGIONS[_choose("population", name, _REGIONS)]
-    with resources.as_file(_bundled(f"population_{name}.csv")) as path:
+    with resources.as_file(bundled_file(f"population_{name}.csv")) as path:
         table = read_population(path, encoding="utf-8", delimiter=",", decimal=".")
     return table._replace(places=(place,))
 
@@ -236,7 +236,7 @@ def load_population_totals() -> pd.DataFrame:
 
     Source: Federal State Statistics Service (Rosstat).
     """
-    return _load_numbers("population_udmurt_totals.csv", text=()).astype("int64")
+    return bundled_numbers("population_udmurt_totals.csv", text=()).astype("int64")
 
 
 def load_population_changes() -> pd.DataFrame:
@@ -249,7 +249,45 @@ def load_population_changes() -> pd.DataFrame:
 
     Source: Federal State Statistics Service (Rosstat).
     """
-    return _load_numbers("population_udmurt_changes.csv", text=()).astype("int64")
+    return bundled_numbers("population_udmurt_changes.csv", text=()).astype("int64")
+
+
+def load_kz_towns() -> pd.DataFrame:
+    """Coordinates and population of 27 single-industry towns of Kazakhstan.
+
+    Returns:
+        row per town (the index), in the order of the paper's table 4, float64 columns latitude,
+        longitude (degrees) and population (persons, NaN for Serebryansk, where none is given; the
+        years differ and are not told).
+
+    Source: GeoNames (geonames.org), CC BY 4.0; the towns are those of Mishchenko et al., 2024.
+    """
+    towns = bundled_numbers("kz_towns.csv", text=("town",)).set_index("town")
+    return towns.assign(population=towns["population"].where(towns["population"] > 0.0))
+
+
+def load_kz_towns_balances(*, corrected: bool = False) -> Panel:
+    """Migration balance of 27 single-industry towns of Kazakhstan as printed: model output.
+
+    No data: 2023 and 2024 are estimates, 2025 and 2026 forecasts of the paper's networks.
+
+    Args:
+        corrected: Zhanaozen and Tekeli in persons, as `errata("kz_towns_balance")` says. They look
+            like thousands of persons; all other towns are in persons.
+
+    Returns:
+        panel, variable "balance", persons/year, + is a gain; towns sorted by name, 2023-2026.
+
+    Source: Mishchenko et al., 2024, table 4.
+    """
+    with resources.as_file(bundled_file("kz_towns_balance.csv")) as path:
+        panel = read_panel(path, place_column="town", value_column="balance")
+    values = panel.values.copy()
+    for entry in errata("kz_towns_balance") if corrected else ():
+        if entry.used != entry.printed and entry.year is not None and entry.column is not None:
+            year = entry.year - panel.years[0]
+            values[panel.places.index(entry.column), year, 0] = float(entry.used)
+    return check_panel(panel._replace(values=values, units=("persons/year",)))
 
 
 def package_file(package: str, relative_path: str) -> Path:
@@ -299,7 +337,8 @@ def load_us_states_munnell() -> Panel:
     )
 
 
-def _load_numbers(file: str, text: tuple[str, ...]) -> pd.DataFrame:
+def bundled_numbers(file: str, text: tuple[str, ...]) -> pd.DataFrame:
+    """A bundled table; float64, NaN where a cell is empty, except in the columns `text`."""
     frame = _load_text(file)
     numbers = {
         name: pd.to_numeric(frame[name].replace("", None)).astype("float64")
@@ -315,12 +354,13 @@ def _choose(kind: str, name: str, names: Mapping[str, object] | tuple[str, ...])
     return name
 
 
-def _bundled(file: str) -> resources.abc.Traversable:
+def bundled_file(file: str) -> resources.abc.Traversable:
+    """A file of the folder of bundled tables."""
     return resources.files(__package__) / "tables" / file
 
 
 def _load_text(file: str) -> pd.DataFrame:
-    with resources.as_file(_bundled(file)) as path:
+    with resources.as_file(bundled_file(file)) as path:
         table = read_text_table(path, "utf-8", ",")
     if table.problems:
         raise DataError(table.problems, file)
