@@ -32,7 +32,24 @@ from diffmig.evaluate.ledger import (
     ledger_totals,
     spread_frame,
 )
+from diffmig.evaluate.panel_splits import (
+    Splits,
+    forward_splits,
+    row_splits,
+    time_block_splits,
+    town_splits,
+)
 from diffmig.evaluate.printed import half_unit, parse_printed, round_like
+from diffmig.evaluate.resampling import (
+    RunSummary,
+    Scores,
+    Significance,
+    corrected_resampled_variance,
+    panel_scores,
+    permutation_p_value,
+    repeated_split_significance,
+    summarise_runs,
+)
 from diffmig.evaluate.rolling import Rolling, rolling_origin
 from diffmig.evaluate.significance import (
     DifferenceInterval,
@@ -43,6 +60,12 @@ from diffmig.evaluate.significance import (
     sign_test,
     wilcoxon_signed_rank,
 )
+from diffmig.evaluate.surrogates import (
+    Autoregression,
+    ar1_surrogates,
+    fit_autoregression,
+    phase_surrogates,
+)
 
 __all__ = [
     "AR1",
@@ -50,6 +73,7 @@ __all__ = [
     "BASELINES",
     "MIN_SEEDS",
     "VERDICTS",
+    "Autoregression",
     "Claim",
     "DifferenceInterval",
     "Evidence",
@@ -57,15 +81,23 @@ __all__ = [
     "PairedTest",
     "Rolling",
     "Row",
+    "RunSummary",
+    "Scores",
+    "Significance",
+    "Splits",
     "Spread",
     "TheilParts",
     "ar1",
+    "ar1_surrogates",
     "assess",
     "bootstrap_median_difference",
     "check_pair",
     "coefficient_of_variation",
+    "corrected_resampled_variance",
     "diebold_mariano",
     "drift",
+    "fit_autoregression",
+    "forward_splits",
     "gini",
     "half_unit",
     "holm",
@@ -79,16 +111,24 @@ __all__ = [
     "mase",
     "mean_growth",
     "one_step_last_value",
+    "panel_scores",
     "parse_printed",
+    "permutation_p_value",
+    "phase_surrogates",
     "r2",
     "r2_bound_given_mape",
+    "repeated_split_significance",
     "rmse",
     "rolling_origin",
     "round_like",
+    "row_splits",
     "sign_test",
     "smape",
     "spread_frame",
+    "summarise_runs",
     "theil",
     "theil_decomposition",
+    "time_block_splits",
+    "town_splits",
     "wilcoxon_signed_rank",
 ]

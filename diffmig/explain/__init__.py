@@ -13,6 +13,7 @@ from diffmig.explain.balance_shares import (
 )
 from diffmig.explain.human_capital import MarginalValues, adjoint_values, marginal_values
 from diffmig.explain.least_cost import PATH_STATUS, LeastCost, least_cost
+from diffmig.explain.permutation_shapley import SampledShapley, permutation_shapley
 from diffmig.explain.scenarios import (
     GROWTH_QUANTILES,
     Scenario,
@@ -27,7 +28,8 @@ from diffmig.explain.sensitivity import (
     sensitivity,
     sensitivity_frame,
 )
-from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_values
+from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_rows, shapley_values
+from diffmig.explain.training_range import TrainingBox, inside_box, training_box
 
 __all__ = [
     "CHANGE_STATUS",
@@ -39,9 +41,11 @@ __all__ = [
     "LeastChange",
     "LeastCost",
     "MarginalValues",
+    "SampledShapley",
     "Scenario",
     "Sensitivity",
     "Shapley",
+    "TrainingBox",
     "adjoint_values",
     "ar1_scenario",
     "balance_shares",
@@ -50,11 +54,15 @@ __all__ = [
     "force_effect",
     "growth_scenario",
     "growth_scenarios",
+    "inside_box",
     "least_change",
     "least_cost",
     "marginal_values",
+    "permutation_shapley",
     "sensitivity",
     "sensitivity_frame",
+    "shapley_rows",
     "shapley_values",
+    "training_box",
     "yearly_force",
 ]

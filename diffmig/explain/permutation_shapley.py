@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from diffmig.batching import batched
 from diffmig.explain.shapley import check_players, coalition_value_fn
+from diffmig.random import fold_in, uniform_pair
 
 
 class SampledShapley(NamedTuple):
@@ -87,8 +88,10 @@ def permutation_shapley(
         value_fn = coalition_value_fn(model_fn, point, background, first_layer)
         ends = jnp.stack([jnp.zeros(players.size, bool), jnp.ones(players.size, bool)])
         base, output = jax.vmap(value_fn)(ends)
-        keys = jax.random.split(jax.random.fold_in(key, number), num_pairs)
-        ranks = jax.vmap(lambda key: jax.random.permutation(key, num_players))(keys)
+        draws, _ = uniform_pair(
+            fold_in(key, number), (num_pairs, num_players), jnp.result_type(float)
+        )
+        ranks = jnp.argsort(draws, axis=-1)
         gains = jax.vmap(lambda rank: _pair_gains(value_fn, rank, players, base, output))(ranks)
         spread = jnp.std(gains, axis=0, ddof=1) if num_pairs > 1 else jnp.full_like(base, jnp.nan)
         error = jnp.broadcast_to(spread / num_pairs**0.5, gains.shape[1:])
