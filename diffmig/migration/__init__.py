@@ -1,5 +1,11 @@
 """Balances of settlements as a Lagrangian system: geography, energies, motion, solvers, force."""
 
+from diffmig.migration.bsplines import (
+    bspline_basis,
+    curvature_penalty,
+    spline_force,
+    uniform_knots,
+)
 from diffmig.migration.couplings import (
     Couplings,
     laplacian,
@@ -21,6 +27,13 @@ from diffmig.migration.energies import (
     potential_energy,
     similarity_energy,
 )
+from diffmig.migration.force import (
+    feature_force,
+    force_at_nodes,
+    network_force,
+    spline_force_fn,
+    step_force,
+)
 from diffmig.migration.geography import (
     EARTH_RADIUS,
     Edges,
@@ -32,6 +45,7 @@ from diffmig.migration.geography import (
     nearest_edges,
     power_kernel,
 )
+from diffmig.migration.matern import StateSpace, matern_kernel, matern_state_space, sample_matern
 from diffmig.migration.modes import (
     MOTION_STATUS,
     NUM_NODES,
@@ -71,17 +85,22 @@ __all__ = [
     "Motion",
     "Parameters",
     "SolverConfig",
+    "StateSpace",
     "age_energy",
+    "bspline_basis",
     "closed_acceleration",
     "closed_basis",
     "closed_stiffness",
     "components",
     "confinement_energy",
+    "curvature_penalty",
     "dissipation",
     "distance_energy",
     "distance_matrix",
     "euler_lagrange",
     "exponential_kernel",
+    "feature_force",
+    "force_at_nodes",
     "force_energy",
     "gauss_nodes",
     "great_circle_distance",
@@ -91,21 +110,29 @@ __all__ = [
     "lagrangian",
     "laplacian",
     "laplacian_product",
+    "matern_kernel",
+    "matern_state_space",
     "matrix_acceleration",
     "mean_mobility",
     "mechanical_energy",
     "mobility",
     "modes",
     "nearest_edges",
+    "network_force",
     "node_times",
     "potential_energy",
     "power_kernel",
     "project_closed",
     "propagate",
+    "sample_matern",
     "similarity_energy",
     "similarity_matrix",
     "simulate",
+    "spline_force",
+    "spline_force_fn",
+    "step_force",
     "stiffness_bound",
     "stiffness_matrix",
+    "uniform_knots",
     "verlet",
 ]
