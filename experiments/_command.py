@@ -100,8 +100,10 @@ def start() -> None:
     """Settings of the process: float64, one CPU device per core, compilation cache.
 
     On a CPU, LLVM optimises at level 1: the long training programs compile in two thirds of the
-    time and run as fast.
+    time and run as fast. LAPACK gets one thread: its threads wait for each other by spinning, which
+    makes small decompositions ten times slower where other processes want the cores too.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy and SciPy are imported
     if not has_gpu_plugin():
         flags = os.environ.get("XLA_FLAGS", "")
         if "xla_backend_optimization_level" not in flags:

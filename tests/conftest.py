@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("EQX_ON_ERROR", "nan")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores
 
 import jax
 import pytest

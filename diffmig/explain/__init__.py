@@ -29,7 +29,14 @@ from diffmig.explain.sensitivity import (
     sensitivity_frame,
 )
 from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_rows, shapley_values
-from diffmig.explain.training_range import TrainingBox, inside_box, training_box
+from diffmig.explain.training_range import (
+    TrainingBox,
+    check_inside,
+    inside_box,
+    inside_hull,
+    outside_range,
+    training_box,
+)
 
 __all__ = [
     "CHANGE_STATUS",
@@ -49,15 +56,18 @@ __all__ = [
     "adjoint_values",
     "ar1_scenario",
     "balance_shares",
+    "check_inside",
     "constant_scenario",
     "ensemble_sensitivity",
     "force_effect",
     "growth_scenario",
     "growth_scenarios",
     "inside_box",
+    "inside_hull",
     "least_change",
     "least_cost",
     "marginal_values",
+    "outside_range",
     "permutation_shapley",
     "sensitivity",
     "sensitivity_frame",

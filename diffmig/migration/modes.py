@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 NUM_NODES = 4
 MOTION_STATUS = ("solved", "step limit reached", "a value is not finite")
 _SERIES_TERMS = 12
-_NEAR = 1e-4  # relative distance of eigenvalues below which a difference quotient is a derivative
+_NEAR = 1e-5  # relative distance of eigenvalues below which a difference quotient is a derivative
 
 
 class Modes(NamedTuple):
@@ -164,42 +164,47 @@ def propagate(
     )
 
 
-class _Coefficients(NamedTuple):
-    """One step of every mode: state to state, [2, 2, mode], and force to state, [2, node, mode]."""
-
-    state: Array
-    push: Array
-
-
-def _coefficients(values: Array, damping: Array, step: ArrayLike, num_nodes: int) -> _Coefficients:
+def _step_weights(values: Array, damping: Array, step: ArrayLike, num_nodes: int) -> Array:
+    """One step of every mode: (q, q', force at the nodes) -> (q, q'), [2, 2 + node, mode]."""
     nodes, weights = gauss_nodes(num_nodes)
     g, g_rate = green(values, damping, step)
     state = jnp.stack([jnp.stack([g_rate + damping * g, g]), jnp.stack([-values * g, g_rate])])
     left = jnp.asarray((1.0 - nodes) * step, values.dtype)[:, None]
     share = jnp.asarray(weights * step, values.dtype)[:, None]
     push = jnp.stack([share * x for x in green(values[None, :], damping, left)])
-    return _Coefficients(state, push)
+    return jnp.concatenate([state, push], axis=1)
 
 
-def _run(state_map: Array, start: Array, impulse: Array) -> Array:
-    """States [2, ..., mode, 1 + step] from the start [2, ..., mode] and impulses by step."""
+def _run(weights: Array, start: Array, pushes: Array) -> Array:
+    """States [1 + step, 2, ..., mode] from the start [2, ..., mode] and [step, push, ..., mode]."""
+    batch = (1,) * (start.ndim - 2)
+    w = weights.reshape(*weights.shape[:2], *batch, weights.shape[-1])
 
     def advance(state: Array, push: Array) -> tuple[Array, Array]:
-        new = jnp.einsum("abm,b...m->a...m", state_map, state) + push
+        terms = [*state, *push]
+        new = jnp.stack([sum(row[k] * x for k, x in enumerate(terms)) for row in w])
         return new, new
 
-    _, rest = lax.scan(advance, start, jnp.moveaxis(impulse, -1, 0))
-    return jnp.moveaxis(jnp.concatenate([start[None], rest]), 0, -1)
+    _, rest = lax.scan(advance, start, pushes)
+    return jnp.concatenate([start[None], rest])
+
+
+def _to_modes(vectors: Array, force: Array) -> Array:
+    """[..., town, step, node] -> [step, node, ..., mode], by one product of matrices."""
+    return jnp.moveaxis(force, (-2, -1), (0, 1)) @ vectors
+
+
+def _to_towns(vectors: Array, states: Array) -> Array:
+    """[time, 2, ..., mode] -> [2, ..., town, time]."""
+    return jnp.moveaxis(states @ vectors.T, 0, -1)
 
 
 def _by_modes(found: Modes, damping: Array, q: Array, v: Array, force: Array, step: float) -> Array:
     """[2, ..., town, 1 + step]."""
     values, vectors = found
-    c = _coefficients(values, damping, step, force.shape[-1])
+    weights = _step_weights(values, damping, step, force.shape[-1])
     start = jnp.stack([q, v]) @ vectors
-    pushes = jnp.einsum("...isg,im->...msg", force, vectors)
-    impulse = jnp.einsum("agm,...msg->a...ms", c.push, pushes)
-    return jnp.einsum("im,a...ms->a...is", vectors, _run(c.state, start, impulse))
+    return _to_towns(vectors, _run(weights, start, _to_modes(vectors, force)))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -239,27 +244,23 @@ def _matrix_tangent(
     """Change of the motion by a change of K: the motion of the modes under dPhi z + dGamma f."""
     values, vectors = found
     moved = vectors.T @ (0.5 * (change + change.T)) @ vectors
-    num_nodes = force.shape[-1]
-    c = _coefficients(values, damping, step, num_nodes)
+    num_modes, num_nodes = values.size, force.shape[-1]
+    weights = _step_weights(values, damping, step, num_nodes)
     quotient = _divided(
-        lambda x: jnp.concatenate(
-            [y.reshape(-1, x.size) for y in _coefficients(x, damping, step, num_nodes)]
-        ),
-        values,
+        lambda x: _step_weights(x, damping, step, num_nodes).reshape(-1, num_modes), values
+    ).reshape(2, 2 + num_nodes, num_modes, num_modes)
+    states = jnp.moveaxis(out[..., :-1], -1, 0) @ vectors
+    terms = jnp.concatenate([states, _to_modes(vectors, force)], axis=1)
+    impulse = jnp.einsum("sk...n,akmn->sa...m", terms, quotient * moved[None, None])
+    unit = jnp.eye(2, dtype=weights.dtype)[:, :, None]
+    with_impulse = jnp.concatenate(
+        [weights[:, :2], jnp.broadcast_to(unit, (2, 2, num_modes))], axis=1
     )
-    states, pushes = quotient[:4] * moved[None], quotient[4:] * moved[None]
-    now = jnp.einsum("im,b...is->b...ms", vectors, out[..., :-1])
-    given = jnp.einsum("...isg,im->...msg", force, vectors)
-    impulse = jnp.einsum("abmn,b...ns->a...ms", states.reshape(2, 2, *moved.shape), now)
-    impulse = impulse + jnp.einsum(
-        "agmn,...nsg->a...ms", pushes.reshape(2, num_nodes, *moved.shape), given
-    )
-    start = jnp.zeros_like(out[..., 0])
-    return jnp.einsum("im,a...ms->a...is", vectors, _run(c.state, start, impulse))
+    return _to_towns(vectors, _run(with_impulse, jnp.zeros_like(out[..., 0]), impulse))
 
 
 def _divided(fn: Any, values: Array) -> Array:
-    """(f(a) - f(b)) / (a - b) for all pairs of values, f' at their middle where they meet.
+    """(f(a) - f(b)) / (a - b) for all pairs of values, the mean of f'(a), f'(b) where they meet.
 
     Args:
         fn: [value] -> [function, value], each entry of its own value only.
@@ -267,14 +268,11 @@ def _divided(fn: Any, values: Array) -> Array:
     Returns:
         [function, value, value].
     """
-    num = values.size
     a, b = values[:, None], values[None, :]
     apart = jnp.abs(a - b) > _NEAR * (1.0 + jnp.abs(a) + jnp.abs(b))
-    middle = (0.5 * (a + b)).reshape(-1)
-    _, slope = jax.jvp(fn, (middle,), (jnp.ones_like(middle),))
-    at = fn(values)
+    at, slope = jax.jvp(fn, (values,), (jnp.ones_like(values),))
     quotient = (at[:, :, None] - at[:, None, :]) / jnp.where(apart, a - b, 1.0)[None]
-    return jnp.where(apart[None], quotient, slope.reshape(-1, num, num))
+    return jnp.where(apart[None], quotient, 0.5 * (slope[:, :, None] + slope[:, None, :]))
 
 
 def _cos_sin(square: Array) -> tuple[Array, Array]:

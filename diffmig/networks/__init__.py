@@ -1,5 +1,5 @@
 """Networks of the forecasters: LSTM, Elman and back-propagation networks, padded and masked to any
-width, and the multilayer perceptron."""
+width; the multilayer perceptron; residual networks of time with their derivatives."""
 
 from diffmig.networks.cells import ACTIVATIONS, BPNN, LSTM, Elman, activation
 from diffmig.networks.layouts import Layout, first_valid_year, init_network, predict
@@ -11,6 +11,7 @@ from diffmig.networks.perceptron import (
     logistic,
     with_bias,
 )
+from diffmig.networks.residual import ResidualNetwork, residual_taylor, time_features
 from diffmig.networks.widths import BUCKETS, bucket, glorot_uniform, num_weights, unit_mask
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Elman",
     "Layout",
     "Perceptron",
+    "ResidualNetwork",
     "activation",
     "bucket",
     "first_valid_year",
@@ -32,6 +34,8 @@ __all__ = [
     "logistic",
     "num_weights",
     "predict",
+    "residual_taylor",
+    "time_features",
     "unit_mask",
     "with_bias",
 ]

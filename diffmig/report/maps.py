@@ -80,7 +80,7 @@ def draw_places(
                 str(row.place), (row.longitude, row.latitude), fontsize=7,
                 xytext=(3, 3), textcoords="offset points",
             )  # fmt: skip
-        axis.set_aspect(1.0 / np.cos(middle), adjustable="datalim")
+        axis.set_aspect(1.0 / np.cos(middle), adjustable="box")
         axis.margins(0.06)
         if panel is not None:
             axis.set_title(str(panel), fontsize=12)

@@ -39,6 +39,7 @@ def test_panels_share_one_scale():
     own, spill = drawn.axes[0].collections[0], drawn.axes[1].collections[0]
     assert own.get_clim() == spill.get_clim()
     assert [axis.get_title() for axis in drawn.axes[:2]] == ["own", "spill-over"]
+    assert len(png_bytes(drawn)) > 10_000
 
 
 def test_a_map_of_nothing_but_zeros_is_drawn():
