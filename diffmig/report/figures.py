@@ -380,7 +380,7 @@ def _draw_lines(
         )
     if log_y:
         axis.set_yscale("log")
-    if np.issubdtype(table[x].to_numpy().dtype, np.integer):
+    if x == "year" or np.issubdtype(table[x].to_numpy().dtype, np.integer):
         columns = axis.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         axis.xaxis.set_major_locator(_whole_numbers(6 // columns))
 
