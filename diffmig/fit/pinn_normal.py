@@ -63,18 +63,44 @@ def normal_system(
     return build(fixed, slope, mean, problem, hidden, config)
 
 
+class LeastSquares(NamedTuple):
+    """Minimum of |weights (linear(heads) - target)|.
+
+    Attributes:
+        heads: where it is.
+        left: target - linear(heads), before the weights.
+        num_steps: int32 [].
+        converged: bool [], the last step gained less than a millionth.
+    """
+
+    heads: Heads
+    left: Any
+    num_steps: Array
+    converged: Array
+
+
 def least_squares(
-    linear: Callable[[Heads], Rows], target: Rows, system: System
-) -> tuple[Heads, Array, Array]:
-    """Heads that minimise |linear(heads) - target|, number of steps, whether that was enough.
+    linear: Callable[[Heads], Any], target: Any, weights: Any, system: System
+) -> LeastSquares:
+    """Heads by conjugate gradients.
+
+    Args:
+        linear: last layers -> rows, any tree of arrays.
+        target: tree of the same kind.
+        weights: number for every array of the tree; 0: it is computed and not fitted.
+        system: preconditioner.
 
     Source: Bjorck 1996, Numerical Methods for Least Squares Problems, algorithm 7.4.1 (CGLS).
     """
 
-    def forward(z: Array) -> Rows:
+    def forward(z: Array) -> Any:
         return linear(system.heads_fn(z))
 
     transpose = jax.linear_transpose(forward, system.zero)
+
+    def square(rows: Any) -> Array:
+        weighed = jax.tree.map(lambda w, row: w**2 * jnp.sum(row**2), weights, rows)
+        return jnp.sum(jnp.stack(jax.tree.leaves(weighed)))
 
     def going(state: Any) -> Array:
         *_, gain, count = state
@@ -82,21 +108,19 @@ def least_squares(
 
     def advance(state: Any) -> Any:
         z, left, way, power, _, count = state
-        moved = forward(way)
-        length = power / jnp.maximum(_square(moved), _TINY)
-        z = z + length * way
-        left = jax.tree.map(lambda a, b: a - length * b, left, moved)
-        (slope,) = transpose(left)
+        (slope,) = transpose(jax.tree.map(lambda w, row: w**2 * row, weights, left))
         new = jnp.sum(slope**2)
-        way = slope + new / jnp.maximum(power, _TINY) * way
-        gain = length * power / jnp.maximum(_square(left), _TINY)
-        return z, left, way, new, gain, count + 1
+        way = slope + new / power * way
+        moved = forward(way)
+        length = new / jnp.maximum(square(moved), _TINY)
+        left = jax.tree.map(lambda a, b: a - length * b, left, moved)
+        gain = length * new / jnp.maximum(square(left), _TINY)
+        return z + length * way, left, way, jnp.maximum(new, _TINY), gain, count + 1
 
-    (slope,) = transpose(target)
-    power = jnp.sum(slope**2)
-    start = (system.zero, target, slope, power, jnp.full_like(power, jnp.inf), jnp.int32(0))
-    z, *_, gain, count = lax.while_loop(going, advance, start)
-    return system.heads_fn(z), count, gain <= _GAIN
+    endless = jnp.full((), jnp.inf, system.zero.dtype)
+    start = (system.zero, target, system.zero, endless, endless, jnp.int32(0))
+    z, left, *_, gain, count = lax.while_loop(going, advance, start)
+    return LeastSquares(system.heads_fn(z), left, count, gain <= _GAIN)
 
 
 def linear_rows(
@@ -268,7 +292,3 @@ def _town_weights(problem: PinnProblem, config: PinnConfig) -> Rows:
     magnitude = share(problem.magnitude)
     initial = share(jnp.sqrt(jnp.sum(problem.initial**2, axis=0)))
     return Rows(data, residual, initial, share(problem.interpolation), magnitude, magnitude)
-
-
-def _square(rows: Any) -> Array:
-    return jnp.sum(jnp.stack([jnp.sum(row**2) for row in jax.tree.leaves(rows)]))

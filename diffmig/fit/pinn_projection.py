@@ -112,20 +112,19 @@ def project(
         return linear_rows(hidden, heads, stiffness, damping, problem, config)
 
     offset, linear = jax.linearize(rows_fn, no_heads(hidden, problem.spread.size))
-    target = weighted(jax.tree.map(jnp.negative, offset[0]), weights)
-    heads, num_steps, converged = least_squares(
-        lambda heads: weighted(linear(heads)[0], weights), target, system
-    )
-    rows, observed = jax.tree.map(jnp.add, offset, linear(heads))
+    target = jax.tree.map(jnp.negative, offset)
+    nought = jnp.zeros((), weights.dtype)
+    found = least_squares(linear, target, (Rows(*jnp.sqrt(weights)), nought), system)
+    rows, observed = jax.tree.map(jnp.negative, found.left)
     return Projection(
-        heads=heads,
+        heads=found.heads,
         terms=jnp.stack([jnp.sum(row**2) for row in rows]),
         observed=observed,
         stiffness=stiffness,
         damping=damping,
         degrees=system.degrees,
-        num_steps=num_steps,
-        converged=converged,
+        num_steps=found.num_steps,
+        converged=found.converged,
     )
 
 
@@ -239,9 +238,10 @@ def _reduced(
 
         rows, linear = jax.linearize(lambda heads: rows_fn(heads, flat), heads)
 
+        one = Rows(*jnp.ones_like(weights))
+
         def remainder(column: Rows) -> Array:
-            found, _, _ = least_squares(linear, column, system)
-            return flat_rows(jax.tree.map(jnp.subtract, column, linear(found)))
+            return flat_rows(least_squares(linear, column, one, system).left)
 
         by_theta = jax.jacfwd(lambda flat: rows_fn(heads, flat))(flat)
         w = jax.vmap(remainder, in_axes=-1, out_axes=-1)(by_theta)

