@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _schemes, _statsforecast, batches, hybrids, readme, smoothing, transport
+from benchmarks import (
+    _ode_problem,
+    _schemes,
+    _statsforecast,
+    batches,
+    hybrids,
+    ode,
+    readme,
+    smoothing,
+    transport,
+)
 from benchmarks._keras_hybrids import SEARCHES, Job, Outcome, _Counted
 from benchmarks._timing import Timing
 
@@ -307,3 +317,97 @@ def test_readme_tables_of_transport_are_compact(transport_rows: list[dict]) -> N
     head, lines = speed(transport_rows)
     assert len(lines) <= 20
     assert all(len(line) == len(head) for line in lines)
+
+
+ODE = ode.Options(
+    sizes=((5, 3),),
+    undamped=(4, 2),
+    large=(20, 2, 4),
+    solvers=("tsit5",),
+    adjoints=("default", "forward"),
+    gradient_sizes=((4, 1),),
+    repeats=1,
+    budget=0.01,
+    out="",
+)
+
+
+@pytest.fixture(scope="module")
+def ode_rows() -> list[dict]:
+    rows = [row for part in ("speed", "large") for row in ode.PARTS[part](ODE)]
+    rows += ode.measure_undamped(replace(ODE, solvers=()))
+    ode.judge(rows)
+    return rows
+
+
+@pytest.mark.slow
+def test_ode_solvers_agree_with_each_other(ode_rows: list[dict]) -> None:
+    assert "answers differ" not in [row["status"] for row in ode_rows]
+    assert all(row["seconds"] > 0 for row in ode_rows)
+    assert len([row for row in ode_rows if row["part"] == "speed"]) == 9
+    for row in ode_rows:
+        if "tolerance" in row:  # the loosest that does
+            assert 1e-8 < row["error"] <= ode.REACH
+    assert json.loads(json.dumps(ode_rows, allow_nan=False)) == ode_rows
+    assert "propagator" in ode.table(ode_rows)
+    (_, solvers), (_, sweeps), _ = readme.TABLES["ode"]
+    head, lines = solvers(ode_rows)
+    assert len(lines) == 14  # of five by scipy at one size the best in a loop and stacked
+    assert all(len(line) == len(head) for line in lines)
+    assert sweeps(ode_rows)[1] == []
+
+
+@pytest.mark.slow
+def test_ode_gradients_agree_with_differences() -> None:
+    rows = ode.measure_gradients(ODE)
+    ode.judge(rows)
+    assert "answers differ" not in [row["status"] for row in rows]
+    for row in rows:
+        if row["by"]:
+            exact = row["solver"] == "propagator"
+            assert 0 < row["error"] < (1e-7 if exact else 1e-5)
+    assert [row["adjoint"] for row in rows if "adjoint" in row] == 3 * ["default"] + ["forward"]
+    _, _, (_, gradients) = readme.TABLES["ode"]
+    head, lines = gradients(rows)
+    assert all(len(line) == len(head) for line in lines)
+
+
+def test_ode_scipy_answers_alike_in_a_loop_stacked_and_sparse() -> None:
+    problem = _ode_problem.made_problem(12, 3, 5, neighbours=3)
+    one = _ode_problem.solve_one_by_one(problem, "DOP853", 1e-9)
+    assert one.shape == (3, 12, 6)
+    np.testing.assert_array_equal(one[:, :, 0], problem.balance)
+    for other in (
+        _ode_problem.solve_stacked(problem, "RK45", 1e-9),
+        _ode_problem.solve_one_by_one(problem, "LSODA", 1e-10, sparse=True),
+    ):
+        assert _ode_problem.relative_error(other, one) < 1e-7
+
+
+def test_ode_tolerance_is_the_loosest_that_reaches_the_error() -> None:
+    expected = np.ones((1, 1, 2))
+    for guess in (10, 23, 24, 30):
+        found = _ode_problem.tuned(lambda rtol: expected * (1 + rtol), expected, guess)
+        assert found == pytest.approx(1e-6)
+    with pytest.raises(RuntimeError, match="no tolerance"):
+        _ode_problem.tuned(lambda _: expected * np.nan, expected, 40)
+
+
+def test_ode_speed_is_judged_against_the_best_of_scipy() -> None:
+    def row(how: str, seconds: float, towns: int = 27, error: float = 5e-7) -> dict:
+        case = {"part": "speed", "solver": "propagator" if how == "modes" else "DOP853"}
+        case |= {"how": how, "seconds": seconds, "towns": towns, "scenarios": 2}
+        return case | {"error": error, "reference_gap": 1e-12}
+
+    rows = [row("loop", 8.0), row("loop", 4.1), row("stacked", 0.4), row("modes", 0.1)]
+    rows += [row("modes", 0.14), row("modes", 0.1, error=2e-6)]
+    rows += [row("loop", 1.1, 270), row("stacked", 0.2, 270), row("modes", 0.1, 270)]
+    ode.judge(rows)
+    assert [r["status"] for r in rows if r["how"] == "modes"] == [
+        "met",
+        "missed",
+        "answers differ",
+        "met",
+    ]
+    assert rows[3]["against_loop"] == pytest.approx(41.0)
+    assert rows[3]["us_per_scenario"] == pytest.approx(5e4)
