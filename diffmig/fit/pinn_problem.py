@@ -47,7 +47,9 @@ class PinnConfig:
         penalties times |gradient of data term| / |gradient of term|, after every chunk.
 
     Training:
-    fit_theta: parameters of the motion are trained as well; otherwise they are frozen.
+    fit_theta: parameters of the motion are fitted as well; otherwise they are frozen. Give them
+        towns known to be unforced, and a residual weight of 1,000 or so with the force eliminated:
+        a soft residual biases them.
     num_steps: of Adam on all weights.
     learning_rate: of the first step; it falls to `final_rate` times it, by half a cosine.
     lbfgs_steps: of L-BFGS, after Adam.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from diffmig.migration.modes import Motion
@@ -184,5 +185,5 @@ def _check(balance: Array, velocity: Array, time: Array) -> None:
         )
     if time.ndim != 1 or time.size < 2:
         raise ValueError(f"time: expected [time] with at least 2 times, got shape {time.shape}")
-    if not isinstance(time, jax.core.Tracer) and not bool(jnp.all(jnp.diff(time) > 0)):
+    if not isinstance(time, jax.core.Tracer) and not (np.diff(np.asarray(time)) > 0).all():
         raise ValueError("time: expected increasing years; sort them and drop repetitions")
