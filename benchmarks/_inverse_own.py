@@ -60,6 +60,12 @@ def told_noise(problem: ip.Problem) -> float:
     return float(np.maximum(problem.noise, LEAST_NOISE * problem.balance.std(axis=1)).mean())
 
 
+def _shares(problem: ip.Problem) -> np.ndarray:
+    """Noise of the towns, relative: in proportion to how far their observations spread."""
+    spread = problem.observed.std(axis=1)
+    return spread / spread.mean()
+
+
 def _rescaled(problem: ip.Problem) -> tuple[float, Any, Any, Any]:
     """Years between observations, and data, K and c with that as the unit of time."""
     import jax.numpy as jnp
@@ -101,7 +107,12 @@ def _latent_force(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:
         starts = jnp.log(jnp.asarray([ip.GUESS, (0.3, 0.2, 0.2)]))
         dynamics = Partial(_from_logarithms, jnp.asarray(problem.laplacian))
         fit = fit_latent_dynamics(
-            y, dynamics, starts, force_weight=jnp.asarray(problem.forced, float), model=model
+            y,
+            dynamics,
+            starts,
+            force_weight=jnp.asarray(problem.forced, float),
+            noise_weight=jnp.asarray(_shares(problem)),
+            model=model,
         )
     row = _scored(problem, jax.block_until_ready(fit.estimate), step)
     if not problem.forced.all():
@@ -126,7 +137,7 @@ def _shooting(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:
     from jax.tree_util import Partial
 
     from diffmig.fit.shooting import fit_shooting
-    from diffmig.fit.shooting_problem import ShootingConfig
+    from diffmig.fit.shooting_config import ShootingConfig
 
     free = not problem.forced.all()
     config = ShootingConfig(
@@ -142,7 +153,14 @@ def _shooting(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:
     elif free:
         theta = jnp.log(jnp.asarray(ip.GUESS))
         dynamics = Partial(_from_logarithms, jnp.asarray(problem.laplacian))
-        fit = fit_shooting(y, theta, motion_fn=dynamics, forced=problem.forced, config=config)
+        fit = fit_shooting(
+            y,
+            theta,
+            motion_fn=dynamics,
+            forced=problem.forced,
+            noise_weight=_shares(problem),
+            config=config,
+        )
     else:
         fit = fit_shooting(y, (stiffness, damping), config=config)
     row = _scored(problem, jax.block_until_ready(fit.estimate), step)
@@ -160,6 +178,7 @@ def _cubic(t: Any, q: Any, v: Any, f: Any, theta: Any) -> Any:
 def _pinn(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:
     """diffmig's default: last layers solved for, penalty by cross-validation."""
     import jax
+    from jax.tree_util import Partial
 
     from diffmig.fit.pinn import as_given, fit_pinn
     from diffmig.fit.pinn_problem import PinnConfig, pinn_problem
@@ -170,31 +189,17 @@ def _pinn(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:
     if free:
         config = replace(config, fit_theta=True, force="eliminated", residual_weight=1e3)
         theta = np.log(ip.GUESS)
+    noise = told_noise(problem) * (_shares(problem) if free else 1.0)
     data = pinn_problem(
-        problem.observed_time,
-        problem.observed,
-        told_noise(problem),
-        config,
-        forced=problem.forced,
+        problem.observed_time, problem.observed, noise, config, forced=problem.forced
     )
-    motion_fn = _laplacian_motion(problem.laplacian) if free else as_given
+    motion_fn = Partial(_from_logarithms, problem.laplacian) if free else as_given
     fit = fit_pinn(jax.random.key(0), data, theta, config, motion_fn=motion_fn, time=problem.time)
     q, f = (np.asarray(x[0]) for x in (fit.estimate.balance, fit.estimate.force))
     row: dict[str, Any] = ip.scores(problem, q, f)
     if free:
         row |= _parameters(problem, fit.damping[0], fit.stiffness[0])
     return row | {"converged": bool(fit.converged[0]), "penalty": float(fit.penalty)}
-
-
-_MOTIONS: dict[bytes, Callable[[Any], tuple[Any, Any]]] = {}
-
-
-def _laplacian_motion(laplacian: np.ndarray) -> Callable[[Any], tuple[Any, Any]]:
-    """The same function for the same Laplacian: it is compiled once."""
-    key = laplacian.tobytes()
-    if key not in _MOTIONS:
-        _MOTIONS[key] = lambda logarithms: _from_logarithms(laplacian, logarithms)
-    return _MOTIONS[key]
 
 
 def _pinn_adam(problem: ip.Problem, job: dict[str, Any]) -> dict[str, Any]:

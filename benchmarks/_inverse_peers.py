@@ -222,6 +222,7 @@ def _traced(trace: list[tuple[int, float, np.ndarray]], towns: int) -> dict[str,
 
 INTERVALS = 40
 PENALTIES = 10.0 ** np.arange(-1.0, 4.5, 0.5)
+THETA_PENALTY = 2.0  # while c, k0, kc are fitted
 UNFORCED = 30.0  # weight of the force of towns that have none, in units of the noise and RATE
 
 
@@ -238,8 +239,7 @@ def _scipy(job: dict[str, np.ndarray], options: dict[str, Any]) -> tuple[dict, d
     basis = _spline_basis(years)
     at, data, num = [basis(points, k) for k in range(5)], basis(seen, 0), basis(seen, 0).shape[1]
     eye, laplacian, k3 = np.eye(towns), job["laplacian"], float(job["cubic"])
-    free = bool(options["fit_theta"])
-    theta = np.log(options["guess"]) if free else np.log(options["theta"])
+    theta = np.log(options["guess"] if options["fit_theta"] else options["theta"])
     unforced = np.flatnonzero(~job["forced"])
     forced = np.flatnonzero(job["forced"])
     seen_rows = np.kron(np.diag(1.0 / sigma), data) / np.sqrt(y.size)
@@ -278,9 +278,7 @@ def _scipy(job: dict[str, np.ndarray], options: dict[str, Any]) -> tuple[dict, d
             jacobians.append(weight * np.hstack([jac, columns]))
         return np.concatenate(parts), np.concatenate(jacobians)
 
-    best: tuple[float, Any] = (np.inf, None)
-    a = np.linalg.lstsq(data, y.T, rcond=1e-3)[0].T
-    for lam in PENALTIES[::-1]:  # from smooth to rough: a start near the next solution
+    def solve(a: np.ndarray, theta: np.ndarray, lam: float, free: bool) -> tuple[Any, ...]:
         for _ in range(1 + 12 * (free or bool(k3))):
             r, jac = rows(a, theta, lam)
             jac = jac if free else jac[:, :-3]
@@ -293,6 +291,14 @@ def _scipy(job: dict[str, np.ndarray], options: dict[str, Any]) -> tuple[dict, d
                 theta = theta - np.clip(step[a.size :], -1.0, 1.0)
             if np.linalg.norm(step) < 1e-6 * np.linalg.norm(a):
                 break
+        return a, theta, jac, factor
+
+    a = np.linalg.lstsq(data, y.T, rcond=1e-3)[0].T
+    if options["fit_theta"]:  # under a small penalty: a large one would bend the parameters
+        a, theta, *_ = solve(a, theta, THETA_PENALTY, True)
+    best: tuple[float, Any] = (np.inf, None)
+    for lam in PENALTIES[::-1]:  # from smooth to rough: a start near the next solution
+        a, _, jac, factor = solve(a, theta, lam, False)
         misfit = rows(a, theta, lam)[0][: y.size]
         hat = np.sum(jac[: y.size].T * cho_solve(factor, jac[: y.size].T))
         score = float(misfit @ misfit / (1.0 - hat / y.size) ** 2)

@@ -113,7 +113,8 @@ def peer_row(tool: str, cell: ip.Cell, options: Options, **choices: Any) -> dict
     job |= {"points": int(ip.YEARS * 8) + 1, "penalty": 0.0, "optimizer": "adam"}
     job |= NETWORK | {"fit_theta": cell.variant == "linp", "guess": ip.GUESS}
     job |= {"theta": [ip.DAMPING, ip.CONFINEMENT, ip.COUPLING]} | choices
-    told = np.full(cell.towns, told_noise(problem))
+    spread = problem.observed.std(axis=1) if cell.variant == "linp" else np.ones(cell.towns)
+    told = told_noise(problem) * spread / spread.mean()
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, name)) for name in ("job.npz", "result.npz")]
         arrays = problem._replace(noise=told)._asdict()

@@ -41,7 +41,13 @@ from diffmig.fit.pinn_loss import (
 )
 from diffmig.fit.pinn_penalty import CURVATURE, choose_penalty, penalty_unit
 from diffmig.fit.pinn_problem import PinnConfig, PinnProblem
-from diffmig.fit.pinn_projection import MotionFn, Projection, solve_heads, solve_theta
+from diffmig.fit.pinn_projection import (
+    MotionFn,
+    Projection,
+    as_partial,
+    solve_heads,
+    solve_theta,
+)
 from diffmig.fit.pinn_training import (
     LbfgsRun,
     PinnState,
@@ -55,7 +61,7 @@ AS_DESCRIBED = PinnConfig(
 )
 
 MonitorFn = Callable[[ForceEstimate], Array]
-_LARGE = 100.0  # of the unit of the penalty
+_THETA_PENALTY = 0.3  # of its unit, while theta is fitted: less than what suits the force
 
 
 def as_given(theta: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -84,8 +90,9 @@ def fit_pinn(
         theta: (K, c) with K [town, town] or [year, town, town]; or with `motion_fn` the parameters
             it takes, unconstrained, the start if `config.fit_theta`.
         config: choices.
-        motion_fn: theta -> (K, c), for example by softplus and `migration.stiffness_matrix`. The
-            same object gives the same compiled program.
+        motion_fn: theta -> (K, c), for example by softplus and `migration.stiffness_matrix`. A
+            `jax.tree_util.Partial` with data as arguments is compiled once for all data of one
+            shape; a new closure is compiled anew.
         num_seeds: independent starts.
         time: of the estimate, years, [time]; None: the collocation points.
         on_chunk: called after every chunk with the steps done and the terms, [seed, term].
@@ -101,13 +108,16 @@ def fit_pinn(
         so the last layers alone reach the least loss of a penalised spline to a part in 1,000 or
         better, exactly and at once. Data and residual say nothing on theta and a free force
         together: fit theta with towns known to be unforced, or take it from the marginal
-        likelihood of the latent force model.
+        likelihood of the latent force model. A penalty that suits the force bends theta towards
+        what needs less of it: where the penalty is left open, theta is fitted under a smaller one
+        and the force then under the chosen one.
 
     Source: Raissi, Perdikaris, Karniadakis 2019, Physics-informed neural networks, eq (4)-(6), for
         the loss; Golub, Pereyra 1973 for the projection.
     """
     _check(problem, theta, config, motion_fn, num_seeds)
     theta = jax.tree.map(lambda x: np.asarray(x, float), theta)
+    motion_fn = as_partial(motion_fn)
     weights = np.array(config.weights())
     if config.penalty is None:
         if config.fit_theta:
@@ -146,14 +156,15 @@ def _check(
 def _first_theta(
     key: Array, problem: PinnProblem, theta: Any, motion_fn: MotionFn, config: PinnConfig
 ) -> Any:
-    """Parameters under a large penalty: at wrong ones cross-validation would find none."""
-    penalty = _LARGE * penalty_unit(problem, config)
-    first = replace(config, penalty=penalty, num_steps=0, lbfgs_steps=0)
+    """Parameters before the penalty is chosen: at wrong ones cross-validation would find none."""
+    first = replace(
+        config, penalty=_THETA_PENALTY * penalty_unit(problem, config), num_steps=0, lbfgs_steps=0
+    )
     found = fit_pinn(key, problem, theta, first, motion_fn=motion_fn)
     return jax.tree.map(lambda x: np.asarray(x[0]), found.theta)
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config", "monitor_fn"))
+@partial(jax.jit, static_argnames=("config", "monitor_fn"))
 def _record(
     params: Any,
     theta: Any,
@@ -188,7 +199,8 @@ def _train(
     on_chunk: Callable[[int, np.ndarray], None] | None,
     monitor_fn: MonitorFn | None,
 ) -> tuple[PinnState, Trace]:
-    theta, problem, grid = (cast_floats(x, config.dtype) for x in (theta, problem, grid))
+    given = (theta, motion_fn, problem, grid)
+    theta, motion_fn, problem, grid = (cast_floats(x, config.dtype) for x in given)
     shape = config.structure()
     rates = np.array([config.learning_rate, config.final_rate, max(config.num_steps, 1)])
     records: list[tuple[int, Any]] = []
@@ -245,12 +257,14 @@ def _finish(
     shape = config.structure()
     rest = (problem, motion_fn, shape, block)
     if config.solve_last and config.fit_theta:
-        fitted = solve_theta(params, own, weights, *rest, num_steps=config.theta_steps)
+        rough = weights.copy()
+        if config.penalty is None:
+            rough[:, CURVATURE] = _THETA_PENALTY * penalty_unit(problem, config)
+        fitted = solve_theta(params, own, rough, *rest, num_steps=config.theta_steps)
         unravel = ravel_pytree(jax.tree.map(lambda x: x[0], own))[1]
         own = jax.vmap(unravel)(jnp.asarray(fitted.theta))
-        covariance = fitted.covariance
-        found, settled = fitted.projection, fitted.converged
-    elif config.solve_last:
+        covariance, settled = fitted.covariance, fitted.converged
+    if config.solve_last:
         found = solve_heads(params, own, weights, *rest)
     else:
         found = _as_trained(params, own, problem, motion_fn, shape)
@@ -277,7 +291,7 @@ def _finish(
     )
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config"))
+@partial(jax.jit, static_argnames=("config",))
 def _as_trained(
     params: Any, theta: Any, problem: PinnProblem, motion_fn: MotionFn, config: PinnConfig
 ) -> Projection:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from diffmig.fit.pinn_loss import TERMS
 from diffmig.fit.pinn_problem import PinnConfig, PinnProblem
-from diffmig.fit.pinn_projection import MotionFn, Projection, solve_heads
+from diffmig.fit.pinn_projection import MotionFn, Projection, as_partial, solve_heads
 from diffmig.fit.pinn_training import begin_training
 
 _DECADES = np.arange(-2.0, 4.25, 0.5)  # of the unit 1 / (root mean square of the scale of f'')^2
@@ -94,7 +94,9 @@ def choose_penalty(
     def project(penalty: float, weight: np.ndarray) -> Projection:
         weights[CURVATURE] = penalty
         seen = problem._replace(weight=weight)  # type: ignore[arg-type]
-        return solve_heads(state.params, thetas, weights[None], seen, motion_fn, shape, None)
+        return solve_heads(
+            state.params, thetas, weights[None], seen, as_partial(motion_fn), shape, None
+        )
 
     weight = np.asarray(problem.weight)
     count, years = np.sum(weight > 0.0), np.arange(weight.shape[0])

@@ -49,7 +49,8 @@ class PinnConfig:
     Training:
     fit_theta: parameters of the motion are fitted as well; otherwise they are frozen. Give them
         towns known to be unforced, and a residual weight of 1,000 or so with the force eliminated:
-        a soft residual biases them.
+        a soft residual biases them. So does a penalty that is given: None fits them under a small
+        one.
     num_steps: of Adam on all weights.
     learning_rate: of the first step; it falls to `final_rate` times it, by half a cosine.
     lbfgs_steps: of L-BFGS, after Adam.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 
 from diffmig.batching import batched
 from diffmig.fit.pinn_loss import (
@@ -81,6 +82,11 @@ class ThetaFit(NamedTuple):
     converged: np.ndarray
 
 
+def as_partial(motion_fn: MotionFn) -> MotionFn:
+    """`motion_fn` as an argument of compiled programs."""
+    return motion_fn if isinstance(motion_fn, Partial) else Partial(motion_fn)
+
+
 def project(
     hidden: Hidden,
     stiffness: Array,
@@ -128,7 +134,7 @@ def project(
     )
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config", "block"))
+@partial(jax.jit, static_argnames=("config", "block"))
 def solve_heads(
     params: Any,
     theta: Any,
@@ -213,7 +219,7 @@ def solve_theta(
     return ThetaFit(flat, np.stack([_inverse(x) for x in normal]) / count, best, done)
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config", "block"))
+@partial(jax.jit, static_argnames=("config", "block"))
 def _reduced(
     params: Any,
     theta: Any,

@@ -104,7 +104,7 @@ def _terms(
     return pinn_terms(params, *motion_fn(params.get("theta", theta)), problem, config)
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config", "block"))
+@partial(jax.jit, static_argnames=("config", "block"))
 def adam_chunk(
     state: PinnState,
     theta: Any,
@@ -184,7 +184,7 @@ class LbfgsRun(NamedTuple):
     inner: Any
 
 
-@partial(jax.jit, static_argnames=("motion_fn", "config"))
+@partial(jax.jit, static_argnames=("config",))
 def lbfgs_chunk(
     state: PinnState,
     run: LbfgsRun | None,

@@ -15,7 +15,7 @@ from diffmig.fit.pinn_estimate import PINN_STATUS, evaluate_pinn, score_solution
 from diffmig.fit.pinn_loss import TERMS, pinn_terms
 from diffmig.fit.pinn_penalty import choose_penalty, penalty_of_spline
 from diffmig.fit.pinn_problem import PinnConfig, networks, pinn_problem
-from diffmig.fit.pinn_projection import solve_heads
+from diffmig.fit.pinn_projection import as_partial, solve_heads
 from diffmig.fit.pinn_training import _balanced, begin_training
 
 SPAN, TOWNS = 12.0, 3
@@ -301,7 +301,9 @@ def test_degrees_of_freedom_are_the_trace_of_the_smoother(key):
 
     def solve(balance):
         moved = problem._replace(balance=balance)
-        return solve_heads(state.params, theta, weights, moved, as_given, SMALL.structure(), None)
+        return solve_heads(
+            state.params, theta, weights, moved, as_partial(as_given), SMALL.structure(), None
+        )
 
     base = solve(problem.balance)
     followed = 0.0
