@@ -47,6 +47,7 @@ from diffmig.fit.latent_force import (
     smooth_latent_force,
 )
 from diffmig.fit.latent_force_fit import (
+    SHORTEST_SCALE,
     LatentForceFit,
     LatentForceSearch,
     fit_latent_dynamics,
@@ -102,7 +103,7 @@ from diffmig.fit.selective import (
     method_names,
 )
 from diffmig.fit.shooting import choose_shooting_penalty, fit_shooting
-from diffmig.fit.shooting_problem import ShootingConfig
+from diffmig.fit.shooting_config import ShootingConfig
 from diffmig.fit.shooting_search import ShootingFit
 from diffmig.fit.smoothing import (
     SERIES_PER_BLOCK,
@@ -127,6 +128,7 @@ __all__ = [
     "PINN_STATUS",
     "PROFILE_LEVEL",
     "SERIES_PER_BLOCK",
+    "SHORTEST_SCALE",
     "SMOOTHING_STATUS",
     "Band",
     "Calibration",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.tree_util import Partial
 
 from diffmig import fit
 from diffmig import migration as mg
@@ -107,16 +108,15 @@ def as_described(config: Config) -> fit.PinnConfig:
     )
 
 
-def motion_of_strengths(system: System) -> Callable[[Array], tuple[Array, Array]]:
+def motion_of_strengths(system: System) -> Partial:
     """theta -> (K, c) of this system."""
+    return Partial(_motion, system.terms, system.active)
 
-    def motion(raw: Array) -> tuple[Array, Array]:
-        terms, active = (x.astype(raw.dtype) for x in (system.terms, system.active))
-        stiffness, damping = systems.dynamics(terms, active, raw)
-        assert not isinstance(stiffness, mg.Modes)
-        return stiffness, damping
 
-    return motion
+def _motion(terms: Array, active: Array, raw: Array) -> tuple[Array, Array]:
+    stiffness, damping = systems.dynamics(terms, active, raw)
+    assert not isinstance(stiffness, mg.Modes)
+    return stiffness, damping
 
 
 def to_places(system: System, estimate: fit.ForceEstimate) -> fit.ForceEstimate:

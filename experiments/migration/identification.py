@@ -64,7 +64,9 @@ def identify(
     def unpack(theta: Array) -> tuple[Array, fit.ForceScales]:
         raw = jnp.zeros(len(LIMITS))
         raw = raw.at[jnp.array(at)].set(theta[: len(at)])
-        return raw, fit.ForceScales(*jnp.exp(theta[len(at) :]))
+        scales = fit.ForceScales(*jnp.exp(theta[len(at) :]))
+        shortest = jnp.maximum(scales.length_scale, fit.SHORTEST_SCALE)  # the bound of the fit
+        return raw, scales._replace(length_scale=shortest)
 
     def log_likelihood(theta: Array) -> Array:
         raw, scales = unpack(theta)
