@@ -1,6 +1,7 @@
 """Test-wide settings: float64, no silent promotion, real data folder, keys."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("EQX_ON_ERROR", "nan")
@@ -14,6 +15,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 TEST_DATA = Path(os.environ.get("DIFFMIG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+MAPS = Path("/proc/self/maps")  # Linux: memory mapped by this process, one line each
+MOST_MAPS = 20_000  # a compiled program holds about ten; the kernel allows 65,530 a process
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_compiled_programs() -> Iterator[None]:
+    """Forget compiled programs before there are so many that the kernel refuses the next."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
