@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # flow order, checked by tests/test_layers.py
 __all__ = [  # noqa: RUF022
     "data",
+    "towns",
     "migration",
     "human_capital",
     "smoothing",

@@ -11,6 +11,7 @@ Source: Salmon, Moraes, Dror, Shaw 2011, Parallel random numbers: as easy as 1, 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 
@@ -114,6 +115,11 @@ def to_normal(r1: Array, r2: Array) -> Array:
     Source: Box, Muller 1958, A note on the generation of random normal deviates.
     """
     return jnp.sqrt(-2.0 * jnp.log1p(-r1)) * jnp.cos(2.0 * jnp.pi * r2)
+
+
+def host_generator(key: Array) -> np.random.Generator:
+    """NumPy's generator for code on the host, seeded by the words of a key of JAX."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def _key_words(key: Array) -> Array:

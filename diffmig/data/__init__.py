@@ -20,8 +20,6 @@ from .tables import (
     errata,
     load_budget,
     load_growth_factors,
-    load_kz_towns,
-    load_kz_towns_balances,
     load_population,
     load_population_changes,
     load_population_totals,
@@ -32,6 +30,19 @@ from .tables import (
     load_wage_example,
     package_file,
     table_names,
+)
+from .town_example import (
+    TownExampleConfig,
+    TownTruth,
+    example_towns,
+    true_town_balance,
+)
+from .town_tables import (
+    load_kz_towns,
+    load_kz_towns_balances,
+    load_town_autocorrelations,
+    load_town_clusters,
+    load_town_correlations,
 )
 
 __all__ = [
@@ -47,6 +58,8 @@ __all__ = [
     "SeriesPanel",
     "SeriesSet",
     "Settlements",
+    "TownExampleConfig",
+    "TownTruth",
     "age_labels",
     "ages_to_frame",
     "budget_to_frame",
@@ -56,6 +69,7 @@ __all__ = [
     "check_settlements",
     "check_totals",
     "errata",
+    "example_towns",
     "fit_minmax",
     "fit_standard",
     "future_times",
@@ -71,6 +85,9 @@ __all__ = [
     "load_printed",
     "load_region_indicators",
     "load_table",
+    "load_town_autocorrelations",
+    "load_town_clusters",
+    "load_town_correlations",
     "load_tsdata",
     "load_us_counties",
     "load_us_states",
@@ -98,6 +115,7 @@ __all__ = [
     "to_comparable_prices",
     "to_current_prices",
     "to_device",
+    "true_town_balance",
     "tsdata_names",
     "unscale",
     "variable",

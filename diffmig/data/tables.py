@@ -50,8 +50,8 @@ _TABLES = {
         },
     )
 }
-_PRINTED = ("grp", "smoothing", "human_capital", "migration")
-_ERRATA = (*_TABLES, "smoothing", "human_capital", "kz_towns_balance")
+_PRINTED = ("grp", "smoothing", "human_capital", "migration", "towns")
+_ERRATA = (*_TABLES, "smoothing", "human_capital", "kz_towns_balance", "towns")
 _REGIONS = {"udmurt": "Udmurt Republic"}  # those with ages and a budget
 _MUNNELL = {
     "GSP": ("grp", "million USD of 1982"),
@@ -100,7 +100,8 @@ def errata(name: str) -> tuple[Erratum, ...]:
     Args:
         name: "grp_udmurt"; "smoothing" for the wage example, the indicators of regions and the
             growth factors, whose loaders give every cell as printed; "human_capital", whose columns
-            are lines of `load_budget`; or "kz_towns_balance", whose columns are towns.
+            are lines of `load_budget`; "kz_towns_balance", whose columns are towns; or "towns", the
+            rest of the same paper, whose columns are towns or factors.
 
     Raises:
         ValueError: no such table.
@@ -123,7 +124,8 @@ def load_printed(name: str) -> pd.DataFrame:
     """Every number and checkable claim that a paper prints about its results.
 
     Args:
-        name: "grp", "smoothing", "human_capital" or "migration".
+        name: "grp", "smoothing", "human_capital", "migration" or "towns" (all but its tables 1-4,
+            which have loaders of their own).
 
     Returns:
         text columns: id (unique, for example "table3.ba_lstm.current.validation.mape",
@@ -250,44 +252,6 @@ def load_population_changes() -> pd.DataFrame:
     Source: Federal State Statistics Service (Rosstat).
     """
     return bundled_numbers("population_udmurt_changes.csv", text=()).astype("int64")
-
-
-def load_kz_towns() -> pd.DataFrame:
-    """Coordinates and population of 27 single-industry towns of Kazakhstan.
-
-    Returns:
-        row per town (the index), in the order of the paper's table 4, float64 columns latitude,
-        longitude (degrees) and population (persons, NaN for Serebryansk, where none is given; the
-        years differ and are not told).
-
-    Source: GeoNames (geonames.org), CC BY 4.0; the towns are those of Mishchenko et al., 2024.
-    """
-    towns = bundled_numbers("kz_towns.csv", text=("town",)).set_index("town")
-    return towns.assign(population=towns["population"].where(towns["population"] > 0.0))
-
-
-def load_kz_towns_balances(*, corrected: bool = False) -> Panel:
-    """Migration balance of 27 single-industry towns of Kazakhstan as printed: model output.
-
-    No data: 2023 and 2024 are estimates, 2025 and 2026 forecasts of the paper's networks.
-
-    Args:
-        corrected: Zhanaozen and Tekeli in persons, as `errata("kz_towns_balance")` says. They look
-            like thousands of persons; all other towns are in persons.
-
-    Returns:
-        panel, variable "balance", persons/year, + is a gain; towns sorted by name, 2023-2026.
-
-    Source: Mishchenko et al., 2024, table 4.
-    """
-    with resources.as_file(bundled_file("kz_towns_balance.csv")) as path:
-        panel = read_panel(path, place_column="town", value_column="balance")
-    values = panel.values.copy()
-    for entry in errata("kz_towns_balance") if corrected else ():
-        if entry.used != entry.printed and entry.year is not None and entry.column is not None:
-            year = entry.year - panel.years[0]
-            values[panel.places.index(entry.column), year, 0] = float(entry.used)
-    return check_panel(panel._replace(values=values, units=("persons/year",)))
 
 
 def package_file(package: str, relative_path: str) -> Path:

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from scipy import stats
 
 from diffmig.evaluate._arrays import check_count
+from diffmig.towns import adjust_p_values
 
 Alternative = Literal["two-sided", "less", "greater"]
 MIN_PAIRS = 6  # below it no two-sided signed-rank or sign test can reach p < 0.05
@@ -214,11 +215,7 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     p = np.asarray(p_values, float)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p_values: expected values in [0, 1] along one axis, got {p_values}")
-    order = np.argsort(p)
-    stepped = np.minimum(1.0, np.arange(p.size, 0, -1) * p[order])
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(stepped)
-    return adjusted
+    return adjust_p_values(p, "holm")
 
 
 def _differences(first: ArrayLike, second: ArrayLike, least: int = MIN_PAIRS) -> np.ndarray:
