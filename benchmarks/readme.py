@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import _inverse_tables as inverse
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 Rows = list[dict[str, Any]]
@@ -277,6 +279,31 @@ def _ode_gradients(rows: Rows) -> Table:
     return head, table
 
 
+def _shapley(rows: Rows) -> Table:
+    head = ["what", "factors", "background rows", "points", "diffmig", "shap", "ratio"]
+    head += ["error: diffmig", "shap", "status"]
+    table = []
+    for own in (row for row in rows if row["tool"] == "diffmig"):
+        case = [own[key] for key in ("what", "factors", "background", "points")]
+        peer = next((r for r in rows if r["tool"] == "shap" and r["factors"] == own["factors"]
+                     and r["background"] == own["background"]), None)  # fmt: skip
+        exact = own["what"] == "exact"
+        table.append(
+            [
+                *(str(part) for part in case),
+                _seconds(own["seconds"]),
+                "" if peer is None else _seconds(peer["seconds"]),
+                f"{own['ratio']:.1f}" if "ratio" in own else "",
+                f"{own['error']:.0e}" + (", of each other" if exact else "")
+                if "error" in own
+                else "",
+                "" if peer is None or exact else f"{peer['error']:.0e}",
+                own["status"],
+            ]
+        )
+    return head, table
+
+
 def _seconds(seconds: float) -> str:
     """With the unit that leaves a readable number."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
@@ -323,6 +350,16 @@ TABLES: dict[str, tuple[tuple[str, Callable[[Rows], Table]], ...]] = {
             _ode_gradients,
         ),
     ),
+    "inverse": (
+        (
+            "27 places, 20 years, 21 points, 5 % noise, K and c known: relative error of force, "
+            "medians of 5 seeds; the statistical floor is 0.128",
+            inverse.central_table,
+        ),
+        ("networks alike in three tools, float32, the same penalty", inverse.networks_table),
+        ("one factor at a time, medians of 3 seeds", inverse.factors_table),
+    ),
+    "shapley": (("a perceptron of 8 units; sampled: 10 pairs of orders in both", _shapley),),
 }
 
 
