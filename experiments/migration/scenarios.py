@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffmig import explain, fit
 from diffmig import migration as mg
@@ -74,24 +75,11 @@ def scenarios(
     wanted = float(config.scenario_shift * towards * sd[factor])
     shift, allowed = _within(np.asarray(x), place, factor, wanted)
 
-    @jax.jit
-    def effect_of(params: fit.Linear) -> explain.Effect:
-        moved = x.at[place, :, factor].add(shift)
-        force = fit.predict_regression(method, params, moved) - fit.predict_regression(
-            method, params, x
-        )
-        return explain.force_effect(stiffness, damping, force, changed=jnp.array([place]))
-
-    effect = effect_of(found.params)
+    moved = x.at[place, :, factor].add(shift)
+    effect = _effect(found.params, stiffness, damping, x, moved, place)
     num = min(jax.tree.leaves(found.bootstrap)[0].shape[0], MAX_DRAWS)
     draws = jax.tree.map(lambda leaf: leaf[:num], found.bootstrap)
-    others = jnp.arange(x.shape[0]) != place
-
-    def summary(made: explain.Effect) -> Array:
-        spill = jnp.sum(jnp.where(others[:, None], made.total, 0.0), axis=0) / (x.shape[0] - 1)
-        return jnp.stack([made.own[place], spill])
-
-    paths = jax.jit(jax.vmap(lambda p: summary(effect_of(p))))(draws)
+    paths = _summaries(draws, stiffness, damping, x, moved, place)
     low, high = np.quantile(np.asarray(paths), BAND, axis=0)
     box = explain.training_box(x.reshape(-1, x.shape[-1]))
     room = (box.low - jnp.min(x[place], axis=0), box.high - jnp.max(x[place], axis=0))
@@ -113,6 +101,43 @@ def scenarios(
         target=target,
         reached=float(response(least.change)),
     )
+
+
+@jax.jit
+def _effect(
+    params: fit.Linear,
+    stiffness: Array | mg.Modes,
+    damping: Array,
+    x: Array,
+    moved: Array,
+    place: ArrayLike,
+) -> explain.Effect:
+    """Change of all balances if the factors are `moved` instead of `x`, in one place."""
+    method = regressors()[PRIMARY]
+    force = fit.predict_regression(method, params, moved) - fit.predict_regression(
+        method, params, x
+    )
+    return explain.force_effect(stiffness, damping, force, changed=jnp.asarray(place)[None])
+
+
+@jax.jit
+def _summaries(
+    draws: fit.Linear,
+    stiffness: Array | mg.Modes,
+    damping: Array,
+    x: Array,
+    moved: Array,
+    place: ArrayLike,
+) -> Array:
+    """Own effect and mean spill-over of every draw, [draw, 2, time]."""
+    others = jnp.arange(x.shape[0]) != place
+
+    def summary(params: fit.Linear) -> Array:
+        made = _effect(params, stiffness, damping, x, moved, place)
+        spill = jnp.sum(jnp.where(others[:, None], made.total, 0.0), axis=0) / (x.shape[0] - 1)
+        return jnp.stack([made.own[place], spill])
+
+    return jax.vmap(summary)(draws)
 
 
 def _place(config: Config, inputs: Inputs) -> int:
