@@ -16,6 +16,12 @@ from diffmig.fit.backpropagation import (
 )
 from diffmig.fit.boosting import gradient_boosting
 from diffmig.fit.calibration import Calibration, calibrate
+from diffmig.fit.cluster_networks import (
+    LAYER_ACTIVATIONS,
+    NetworkEnsemble,
+    predict_ensemble,
+    split_ensemble,
+)
 from diffmig.fit.collocation import (
     CollocationConfig,
     CollocationFit,
@@ -62,6 +68,8 @@ from diffmig.fit.least_force import (
     least_force_stiffness,
 )
 from diffmig.fit.losses import weighted_mape, weighted_mse
+from diffmig.fit.network_search import NETWORKS_AS_DESCRIBED, NetworkSearch, search_networks
+from diffmig.fit.network_training import NETWORK_STATUS, NetworkSearchConfig
 from diffmig.fit.perceptrons import (
     LEARNING_RATES,
     PERCEPTRON_STATUS,
@@ -121,8 +129,11 @@ __all__ = [
     "AIM_PERCENT",
     "AS_DESCRIBED",
     "FIT_STATUS",
+    "LAYER_ACTIVATIONS",
     "LEARNING_RATES",
+    "NETWORKS_AS_DESCRIBED",
     "NETWORKS_PER_BLOCK",
+    "NETWORK_STATUS",
     "OPTIMIZERS",
     "PERCEPTRON_STATUS",
     "PINN_STATUS",
@@ -151,6 +162,9 @@ __all__ = [
     "MortalityFit",
     "Network",
     "NetworkConfig",
+    "NetworkEnsemble",
+    "NetworkSearch",
+    "NetworkSearchConfig",
     "PenaltyChoice",
     "PerceptronConfig",
     "PerceptronFit",
@@ -220,6 +234,7 @@ __all__ = [
     "penalty_of_spline",
     "pinn_problem",
     "precision_weights",
+    "predict_ensemble",
     "predict_levels",
     "predict_perceptron",
     "predict_regression",
@@ -229,7 +244,9 @@ __all__ = [
     "run_stage",
     "sample_loss",
     "score_solution",
+    "search_networks",
     "smooth_latent_force",
+    "split_ensemble",
     "town_mean",
     "train",
     "train_batch",

@@ -29,9 +29,8 @@ from diffmig.fit.latent_force_model import (
     symmetric,
 )
 from diffmig.migration.modes import Modes, modes
-from diffmig.optimize import LBFGS, LbfgsConfig, Space, member_status
-from diffmig.optimize.base import CONVERGED, EvaluateFn, per_member
-from diffmig.optimize.lbfgs import LbfgsState
+from diffmig.optimize import LbfgsConfig, member_status, minimise_from, per_member
+from diffmig.optimize.base import CONVERGED
 
 Dynamics = Callable[[Any], tuple[Array, ArrayLike]]
 
@@ -272,9 +271,10 @@ def _search(
         best = lax.map(lambda theta: best_scales(theta, 1)[0], starts)
     initial = {"scales": best, "theta": () if fixed else starts}
     number = best.shape[0]
+    config = LbfgsConfig(memory=_MEMORY, tolerance=search.tolerance)
     # large matrices one after the other: their products are slower side by side
     evaluate_fn = per_member(loss, block=None if path == "modal" else 1)
-    state, config = _minimise(evaluate_fn, initial, number, search)
+    state = minimise_from(initial, evaluate_fn, search.max_steps, config)
     row = jnp.argmin(state.loss)
     status = member_status(state, config)[row]
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], initial))
@@ -294,53 +294,6 @@ def _search(
         start_log_likelihood=-state.loss,
         num_evaluations=count,
         estimate=None,  # type: ignore[arg-type]
-    )
-
-
-def _minimise(
-    evaluate_fn: EvaluateFn, initial: dict, number: int, search: LatentForceSearch
-) -> tuple[LbfgsState, LbfgsConfig]:
-    """Lockstep L-BFGS from all starts, until every one has converged or failed."""
-    config = LbfgsConfig(
-        num_members=number, bounded=False, memory=_MEMORY, tolerance=search.tolerance
-    )
-    example = jax.tree.map(lambda leaf: leaf[0], initial)
-    space, key = Space(example, example), jax.random.key(0)  # given starts, nothing is drawn
-    point = jax.vmap(lambda candidate: ravel_pytree(candidate)[0])(initial)
-
-    def active(state: LbfgsState) -> Array:
-        steep = jnp.max(jnp.abs(state.gradient), axis=-1) > config.tolerance
-        return jnp.any(steep & ~state.stopped) & (state.generation < search.max_steps)
-
-    def step(state: LbfgsState) -> LbfgsState:
-        return LBFGS.step(key, state, evaluate_fn, space, config, LBFGS.coefficients)[0]
-
-    return lax.while_loop(active, step, _not_evaluated(point, config)), config
-
-
-def _not_evaluated(point: Array, config: LbfgsConfig) -> LbfgsState:
-    """State whose first step goes nowhere and accepts any finite loss there.
-
-    `LBFGS.init` would evaluate the starts in a second copy of the gradient's program, which takes
-    seconds to compile.
-    """
-    number, dim = point.shape
-    pairs = jnp.zeros((number, config.memory, dim), point.dtype)
-    return LbfgsState(
-        swarm=point,
-        loss=jnp.full(number, jnp.inf, point.dtype),
-        point=point,
-        gradient=jnp.full_like(point, 2.0 * config.tolerance),
-        direction=jnp.zeros_like(point),
-        step_length=jnp.ones(number, point.dtype),
-        steps=pairs,
-        changes=pairs,
-        backtracks=jnp.zeros(number, jnp.int32),
-        stopped=jnp.zeros(number, bool),
-        best=point[0],
-        best_loss=jnp.full((), jnp.inf, point.dtype),
-        generation=jnp.int32(0),
-        num_evaluations=jnp.int32(0),
     )
 
 

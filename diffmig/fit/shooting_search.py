@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from diffmig.fit.force_estimate import ForceEstimate
@@ -32,7 +32,7 @@ from diffmig.fit.shooting_problem import (
     shooting_terms,
     terms_of,
 )
-from diffmig.optimize import LBFGS, LbfgsConfig, Space, member_status
+from diffmig.optimize import LbfgsConfig, member_status, minimise_from
 from diffmig.optimize.lbfgs import LbfgsState
 
 SHOOTING_STATUS = (
@@ -169,52 +169,17 @@ def _minimise(
     loss_fn: Any, z: Array, max_steps: Array, config: ShootingConfig
 ) -> tuple[LbfgsState, Array]:
     """L-BFGS of a single member; the state, and its status as an index into `SHOOTING_STATUS`."""
-    choices = LbfgsConfig(
-        num_members=1, bounded=False, memory=config.memory, tolerance=config.tolerance
-    )
-    space, key = Space(z, z), jax.random.key(0)  # a given start: nothing is drawn
+    choices = LbfgsConfig(memory=config.memory, tolerance=config.tolerance)
 
     def evaluate(key: Array, swarm: Array) -> Array:
         return loss_fn(swarm[0])[None]
 
-    def active(state: LbfgsState) -> Array:
-        steep = jnp.max(jnp.abs(state.gradient)) > config.tolerance
-        steep = steep & ((state.generation == 0) | jnp.isfinite(state.loss[0]))
-        return steep & ~state.stopped[0] & (state.generation < max_steps)
-
-    def step(state: LbfgsState) -> LbfgsState:
-        return LBFGS.step(key, state, evaluate, space, choices, LBFGS.coefficients)[0]
-
-    state = lax.while_loop(active, step, _not_evaluated(z[None], choices))
+    state = minimise_from(z[None], evaluate, max_steps, choices)
     status = member_status(state, choices)[0]
     known = jnp.array([CONVERGED, STEP_LIMIT, NOT_FINITE, LINE_SEARCH_FAILED], jnp.int8)[status]
     settled = jnp.max(jnp.abs(state.gradient)) <= _LINE_SEARCH_ENDED
     ended = (known == LINE_SEARCH_FAILED) & settled
     return state, jnp.where(ended, CONVERGED, known).astype(jnp.int8)
-
-
-def _not_evaluated(point: Array, config: LbfgsConfig) -> LbfgsState:
-    """State whose first step goes nowhere and accepts any finite loss there: `LBFGS.init` would
-    compile a second copy of the motion's gradient.
-    """
-    number, dim = point.shape
-    pairs = jnp.zeros((number, config.memory, dim), point.dtype)
-    return LbfgsState(
-        swarm=point,
-        loss=jnp.full(number, jnp.inf, point.dtype),
-        point=point,
-        gradient=jnp.full_like(point, 2.0 * config.tolerance),
-        direction=jnp.zeros_like(point),
-        step_length=jnp.ones(number, point.dtype),
-        steps=pairs,
-        changes=pairs,
-        backtracks=jnp.zeros(number, jnp.int32),
-        stopped=jnp.zeros(number, bool),
-        best=point[0],
-        best_loss=jnp.full((), jnp.inf, point.dtype),
-        generation=jnp.int32(0),
-        num_evaluations=jnp.int32(0),
-    )
 
 
 @partial(jax.jit, static_argnums=(4, 5))

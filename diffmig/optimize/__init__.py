@@ -30,7 +30,13 @@ from diffmig.optimize.genetic import (
     GeneticCoefficients,
     GeneticConfig,
 )
-from diffmig.optimize.lbfgs import LBFGS, LbfgsCoefficients, LbfgsConfig, member_status
+from diffmig.optimize.lbfgs import (
+    LBFGS,
+    LbfgsCoefficients,
+    LbfgsConfig,
+    member_status,
+    minimise_from,
+)
 from diffmig.optimize.search import RANDOM_SEARCH, SearchCoefficients, SearchConfig
 from diffmig.optimize.space import Space, box_around
 from diffmig.optimize.swarm import (
@@ -85,6 +91,7 @@ __all__ = [
     "constriction_coefficients",
     "finish",
     "member_status",
+    "minimise_from",
     "per_member",
     "printed_coefficients",
     "run",

@@ -9,13 +9,16 @@ may not influence each other's loss, which must be differentiable and determinis
 have no gradient: they stay where they start.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 
+from diffmig.optimize import lockstep
 from diffmig.optimize.base import (
     CONVERGED,
     LINE_SEARCH_FAILED,
@@ -31,6 +34,7 @@ from diffmig.optimize.base import (
     keep_lower,
     lowest,
 )
+from diffmig.optimize.lockstep import Lockstep
 from diffmig.optimize.space import Box, Space, flatten
 
 
@@ -85,22 +89,20 @@ class LbfgsCoefficients(NamedTuple):
 
 
 class LbfgsState(NamedTuple):
-    """Accepted points; fields as in `diffmig.optimize.base.State`, further ones with a leading
-    member axis.
-
-    point: z, [member, dim].  gradient: of the loss by z.  direction, step_length: of the next try.
-    steps, changes: stored s and y, [member, memory, dim], newest first; zero where empty.
-    backtracks: refused tries in a row.  stopped: line search failed.
+    """Accepted points; fields as in `diffmig.optimize.base.State` and, members first, in
+    `diffmig.optimize.lockstep.Lockstep`.
     """
 
     swarm: Array
     loss: Array
     point: Array
     gradient: Array
+    steepest: Array
     direction: Array
     step_length: Array
     steps: Array
     changes: Array
+    curvatures: Array
     backtracks: Array
     stopped: Array
     best: Array
@@ -124,18 +126,9 @@ def init(
     point = _to_point(box, initial_swarm(key, box, config.num_members, initial), config)
     swarm, loss, gradient = _value_and_grad(key, evaluate_fn, box, point, config)
     best, best_loss = lowest(swarm, loss)
-    history = jnp.zeros((*point.shape[:1], config.memory, *point.shape[1:]), point.dtype)
     return LbfgsState(
+        **lockstep.begin(point, loss, gradient, config.memory, members_last=False)._asdict(),
         swarm=swarm,
-        loss=loss,
-        point=point,
-        gradient=gradient,
-        direction=-gradient,
-        step_length=_first_length(gradient),
-        steps=history,
-        changes=history,
-        backtracks=jnp.zeros(config.num_members, jnp.int32),
-        stopped=jnp.zeros(config.num_members, bool),
         best=best,
         best_loss=best_loss,
         generation=jnp.int32(0),
@@ -158,59 +151,25 @@ def step(
     """
     box = flatten(space)
     c = in_dtype(coefficients, state.point.dtype)
-    t = state.step_length
-    slope = _dot(state.gradient, state.direction)
-    active = ~state.stopped & (jnp.max(jnp.abs(state.gradient), axis=-1) > config.tolerance)
-    trial = state.point + jnp.where(active, t, 0.0)[:, None] * state.direction
+    inner = _inner(state)
+    active, trial = lockstep.propose(inner, config.tolerance, members_last=False)
     swarm, loss, gradient = _value_and_grad(key, evaluate_fn, box, trial, config)
-    usable = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient), axis=-1)
-    accepted = active & usable & (loss <= state.loss + c.decrease * t * slope)
-
-    s, y = trial - state.point, gradient - state.gradient
-    curved = _dot(s, y) > c.curvature * jnp.sqrt(_dot(s, s) * _dot(y, y))
-    steps = _push(state.steps, s, accepted & curved)
-    changes = _push(state.changes, y, accepted & curved)
-    point = jnp.where(accepted[:, None], trial, state.point)
-    new_gradient = jnp.where(accepted[:, None], gradient, state.gradient)
-
-    # parabola through f, slope and the trial: its minimum, kept within [shrink, 1/2] of the refused
-    # step
-    excess = loss - state.loss - t * slope
-    parabola = jnp.where(usable, -0.5 * t * slope / jnp.where(excess > 0.0, excess, jnp.inf), 0.0)
-    shortened = t * jnp.clip(parabola, c.shrink, 0.5)
-    backtracks = jnp.where(accepted, 0, state.backtracks + active.astype(jnp.int32))
-
-    exhausted = backtracks >= config.max_backtracks
-    fresh = (
-        _dot(steps[:, 0], steps[:, 0]) == 0.0
-    )  # no pairs: the direction is already steepest descent
-    restarted = exhausted & ~fresh
-    direction = _two_loop(new_gradient, steps, changes)
-    downhill = _dot(direction, new_gradient) < 0.0
-    restarted = restarted | (accepted & ~downhill)
-    steps, changes = (jnp.where(restarted[:, None, None], 0.0, pairs) for pairs in (steps, changes))
-    direction = jnp.where(accepted[:, None], direction, state.direction)
-    direction = jnp.where(restarted[:, None], -new_gradient, direction)
-    has_pairs = _dot(steps[:, 0], steps[:, 0]) > 0.0
-    first = jnp.where(has_pairs, 1.0, _first_length(new_gradient))
-    if config.bounded:
+    inner, accepted = lockstep.judge(
+        inner,
+        active,
+        trial,
+        loss,
+        gradient,
+        config.max_backtracks,
+        c,
         # far out the sigmoid is flat: a long step would strand the gene at a bound
-        longest = jnp.max(jnp.abs(direction), axis=-1)
-        first = jnp.minimum(first, c.max_move / jnp.where(longest > 0.0, longest, 1.0))
-    step_length = jnp.where(accepted | restarted, first, jnp.where(active, shortened, t))
-
+        max_move=c.max_move if config.bounded else None,
+        members_last=False,
+    )
     best, best_loss = keep_lower(state.best, state.best_loss, swarm, loss)
     state = LbfgsState(
+        **inner._asdict(),
         swarm=jnp.where(accepted[:, None], swarm, state.swarm),
-        loss=jnp.where(accepted, loss, state.loss),
-        point=point,
-        gradient=new_gradient,
-        direction=direction,
-        step_length=step_length,
-        steps=steps,
-        changes=changes,
-        backtracks=jnp.where(restarted, 0, backtracks),
-        stopped=state.stopped | (exhausted & fresh),
         best=best,
         best_loss=best_loss,
         generation=state.generation + 1,
@@ -219,9 +178,60 @@ def step(
     return state, describe(state, box)
 
 
+def minimise_from(
+    initial: Any,
+    evaluate_fn: EvaluateFn,
+    max_steps: ArrayLike,
+    config: LbfgsConfig,
+    coefficients: LbfgsCoefficients | None = None,
+) -> LbfgsState:
+    """State after L-BFGS from given starts, without bounds, until every member has converged or
+    failed.
+
+    Args:
+        initial: starts, a pytree [member, ...] of one floating dtype; replaces
+            `config.num_members`.
+        evaluate_fn: (key, members) -> losses [member]; the key decides nothing.
+        max_steps: tries per member, the evaluation of the starts included; may be traced.
+        config: its `bounded` does not count.
+        coefficients: of the line search; None: defaults.
+
+    Returns:
+        LbfgsState; `member_status` judges it.
+
+    Notes:
+        Holds one copy of the gradient's program, where `LBFGS.init` and a loop over `LBFGS.step`
+        hold two. Not reverse-differentiable (`lax.while_loop`).
+    """
+    point = jax.vmap(lambda candidate: ravel_pytree(candidate)[0])(initial)
+    example = jax.tree.map(lambda leaf: leaf[0], initial)
+    config = replace(config, num_members=point.shape[0], bounded=False)
+    space, key = Space(example, example), jax.random.key(0)  # starts are given: nothing is drawn
+    c = LbfgsCoefficients() if coefficients is None else coefficients
+
+    def active(state: LbfgsState) -> Array:
+        going = lockstep.searching(_inner(state), config.tolerance, state.generation)
+        return jnp.any(going) & (state.generation < max_steps)
+
+    def advance(state: LbfgsState) -> LbfgsState:
+        return step(key, state, evaluate_fn, space, config, c)[0]
+
+    start = LbfgsState(
+        **lockstep.begin_unevaluated(
+            point, config.memory, config.tolerance, members_last=False
+        )._asdict(),
+        swarm=point,
+        best=point[0],
+        best_loss=jnp.full((), jnp.inf, point.dtype),
+        generation=jnp.int32(0),
+        num_evaluations=jnp.int32(0),
+    )
+    return lax.while_loop(active, advance, start)
+
+
 def member_status(state: LbfgsState, config: LbfgsConfig) -> Array:
     """Status of every member, int8 [member], index into `STATUS`."""
-    flat = jnp.max(jnp.abs(state.gradient), axis=-1) <= config.tolerance
+    flat = state.steepest <= config.tolerance
     status = jnp.where(state.stopped, LINE_SEARCH_FAILED, STEP_LIMIT)
     status = jnp.where(flat, CONVERGED, status)
     return jnp.where(jnp.isfinite(state.loss), status, NO_FINITE_LOSS).astype(jnp.int8)
@@ -261,35 +271,8 @@ def _to_candidate(box: Box, point: Array, config: LbfgsConfig) -> Array:
     return jnp.clip(low + (high - low) * jax.nn.sigmoid(point), low, high)
 
 
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.sum(a * b, axis=-1)
-
-
-def _first_length(gradient: Array) -> Array:
-    return 1.0 / jnp.maximum(1.0, jnp.sqrt(_dot(gradient, gradient)))
-
-
-def _push(pairs: Array, newest: Array, stored: Array) -> Array:
-    shifted = jnp.concatenate([newest[:, None], pairs[:, :-1]], axis=1)
-    return jnp.where(stored[:, None, None], shifted, pairs)
-
-
-def _two_loop(gradient: Array, steps: Array, changes: Array) -> Array:
-    """-H g by the two-loop recursion; empty pairs (zeros) contribute nothing."""
-    memory = steps.shape[1]
-    sy = jnp.sum(steps * changes, axis=-1)
-    rho = jnp.where(sy > 0.0, 1.0 / jnp.where(sy > 0.0, sy, 1.0), 0.0)
-    q, alphas = gradient, []
-    for i in range(memory):
-        alphas.append(rho[:, i] * _dot(steps[:, i], q))
-        q = q - alphas[i][:, None] * changes[:, i]
-    yy = _dot(changes[:, 0], changes[:, 0])
-    scale = jnp.where(yy > 0.0, sy[:, 0] / jnp.where(yy > 0.0, yy, 1.0), 1.0)
-    q = scale[:, None] * q
-    for i in reversed(range(memory)):
-        beta = rho[:, i] * _dot(changes[:, i], q)
-        q = q + (alphas[i] - beta)[:, None] * steps[:, i]
-    return -q
+def _inner(state: LbfgsState) -> Lockstep:
+    return Lockstep(*(getattr(state, name) for name in Lockstep._fields))
 
 
 LBFGS = Method("lbfgs", init, step, _status, LbfgsConfig(), LbfgsCoefficients())
