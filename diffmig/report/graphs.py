@@ -95,6 +95,10 @@ def draw_against(
             axis.set_title(str(panel), fontsize=12)
         axis.tick_params(labelsize=9)
         axis.locator_params(axis="x", nbins=4)
+    if len(panels) > 1:  # one label under both: two would run into each other
+        for axis in axes[0]:
+            axis.set_xlabel("")
+        drawn.supxlabel(x_label, fontsize=13)
     axes[0, 0].legend(fontsize=10)
     return drawn
 

@@ -51,7 +51,7 @@ def draw_places(
     middle = np.deg2rad(float(table["latitude"].mean()))
     wide = max(float(np.ptp(table["longitude"])) * np.cos(middle), 1e-6)
     tall = float(np.ptp(table["latitude"]))
-    each = float(np.clip(5.2 * tall / wide, 1.8, 5.0))
+    each = float(np.clip(5.2 * tall / wide, 1.2, 5.0))
     drawn, axes = figure(
         title, "longitude, °", "latitude, °", source, rows=len(panels),
         height=1.9 + (each + 0.35) * len(panels),

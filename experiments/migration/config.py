@@ -109,7 +109,7 @@ VARIANTS = {
         BASE,
         source="arctic",
         synthetic=False,
-        features=("wage", "employees", "birth_rate", "death_rate"),
+        features=("wage", "employees", "birth_rate", "death_rate", "log_population"),
     ),
 }
 
