@@ -2,16 +2,20 @@
 balances by factor."""
 
 from diffmig.explain.balance_shares import (
-    CHANGE_STATUS,
     BalanceShares,
     Effect,
-    LeastChange,
     balance_shares,
     force_effect,
-    least_change,
     yearly_force,
 )
+from diffmig.explain.change_band import LeastChangeBand, least_change_band, relative_target
 from diffmig.explain.human_capital import MarginalValues, adjoint_values, marginal_values
+from diffmig.explain.least_change import (
+    CHANGE_STATUS,
+    LeastChange,
+    least_change,
+    least_changes,
+)
 from diffmig.explain.least_cost import PATH_STATUS, LeastCost, least_cost
 from diffmig.explain.permutation_shapley import SampledShapley, permutation_shapley
 from diffmig.explain.scenarios import (
@@ -30,11 +34,13 @@ from diffmig.explain.sensitivity import (
 )
 from diffmig.explain.shapley import MAX_FACTORS, Shapley, shapley_rows, shapley_values
 from diffmig.explain.training_range import (
+    Room,
     TrainingBox,
     check_inside,
     inside_box,
     inside_hull,
     outside_range,
+    room,
     training_box,
 )
 
@@ -46,8 +52,10 @@ __all__ = [
     "BalanceShares",
     "Effect",
     "LeastChange",
+    "LeastChangeBand",
     "LeastCost",
     "MarginalValues",
+    "Room",
     "SampledShapley",
     "Scenario",
     "Sensitivity",
@@ -65,10 +73,14 @@ __all__ = [
     "inside_box",
     "inside_hull",
     "least_change",
+    "least_change_band",
+    "least_changes",
     "least_cost",
     "marginal_values",
     "outside_range",
     "permutation_shapley",
+    "relative_target",
+    "room",
     "sensitivity",
     "sensitivity_frame",
     "shapley_rows",

@@ -4,18 +4,14 @@ The motion is linear in the force, and Shapley values add up to the force: so ev
 exact share of the balance trajectory. All effects are associations in the data, not proven causes.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
-from diffmig.explain.least_cost import least_cost
 from diffmig.migration import NUM_NODES, Modes, propagate
-
-CHANGE_STATUS = ("reached", "cannot be reached within the bounds", "rounds exhausted")
 
 
 class BalanceShares(NamedTuple):
@@ -50,22 +46,6 @@ class Effect(NamedTuple):
     own: Array
     spill_over: Array
     cumulated: Array
-
-
-class LeastChange(NamedTuple):
-    """Smallest change of levers that reaches a target.
-
-    Attributes:
-        change: of the levers, their shape and unit.
-        response: what the change attains.
-        cost: 1/2 sum (change / scale)^2.
-        status: int8, index into `CHANGE_STATUS`.
-    """
-
-    change: Array
-    response: Array
-    cost: Array
-    status: Array
 
 
 def yearly_force(force: Array, num_nodes: int = NUM_NODES) -> Array:
@@ -149,65 +129,3 @@ def force_effect(
     middle = 0.5 * (total[:, 1:] + total[:, :-1])
     cumulated = jnp.concatenate([jnp.zeros_like(total[:, :1]), jnp.cumsum(middle, axis=1)], axis=1)
     return Effect(total=total, own=own, spill_over=total - own, cumulated=cumulated)
-
-
-def least_change(
-    response_fn: Callable[[Array], Array],
-    scale: Array,
-    low: Array,
-    high: Array,
-    target: ArrayLike,
-    *,
-    num_rounds: int = 20,
-    tolerance: float = 1e-8,
-) -> LeastChange:
-    """The smallest change of levers that brings a response to its target.
-
-    minimise 1/2 sum (x_i / scale_i)^2  with  response(x) >= target,  low <= x <= high
-
-    Each round linearises the response by its gradient (through regression and solver) and solves
-    the linearised problem exactly; for a linear response the first round is the answer.
-
-    Args:
-        response_fn: change x -> response, []; 0 at no change.
-        scale: what counts as a unit of change of each lever, > 0, shape of the levers.
-        low, high: bounds of the change, shape of the levers, low <= 0 <= high.
-        target: response to reach, > 0; turn the sign of `response_fn` for a decrease.
-        num_rounds: linearisations.
-        tolerance: shortfall, relative to the target, that counts as reached.
-
-    Returns:
-        LeastChange; status 1 where even the best linearised change falls short, 2 where the rounds
-        did not settle.
-
-    Raises:
-        ValueError: shapes that differ.
-
-    Notes:
-        Sequential quadratic programming with the curvature of the cost alone: rounds converge where
-        the response bends less than the cost; the status says whether they did.
-
-    Source: Nocedal, Wright 2006, Numerical Optimization, chapter 18.
-    """
-    if not scale.shape == low.shape == high.shape:
-        raise ValueError(
-            f"scale, low, high: expected one shape, got {scale.shape}, {low.shape}, {high.shape}"
-        )
-    target = jnp.asarray(target, scale.dtype)
-    slope_fn = jax.value_and_grad(response_fn)
-
-    def improve(x: Array, _: None) -> tuple[Array, Array]:
-        value, slope = slope_fn(x)
-        needed = target - value + jnp.sum(slope * x)
-        found = least_cost(slope, jnp.zeros_like(x), low, high, needed, curvature=scale**-2.0)
-        return found.change, found.status
-
-    change, status = lax.scan(improve, jnp.zeros_like(scale), None, length=num_rounds)
-    response = response_fn(change)
-    short = response < target - tolerance * jnp.abs(target)
-    return LeastChange(
-        change=change,
-        response=response,
-        cost=0.5 * jnp.sum((change / scale) ** 2),
-        status=jnp.where(short, jnp.where(status[-1] == 1, 1, 2), 0).astype(jnp.int8),
-    )

@@ -1,13 +1,15 @@
 """The cheapest change of many levers that reaches a target, where the response is linear."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 PATH_STATUS = ("reached", "cannot be reached within the bounds")
-_NUM_BISECTIONS = 200
+_FEW_LEVERS = 16  # up to here all prices are tried side by side
 
 
 class LeastCost(NamedTuple):
@@ -106,26 +108,22 @@ def _linear(g: Array, c: Array, low: Array, high: Array, needed: Array) -> tuple
 def _quadratic(
     g: Array, c: Array, low: Array, high: Array, needed: Array, q: Array
 ) -> tuple[Array, Array]:
-    """Bisection for the multiplier, then one exact step among the levers that are free."""
+    """Of the prices at which a lever meets a bound the two around the answer, then one exact step
+    among the levers that are free between them."""
 
     def levers(price: Array) -> Array:
         return jnp.clip((price * g - c) / q, low, high)
 
-    # beyond this price every lever stands at its better bound
     moving = g != 0
-    ends = jnp.where(moving, (c + q * jnp.where(g > 0, high, low)) / jnp.where(moving, g, 1.0), 0.0)
-    top = jnp.maximum(jnp.max(ends), 0.0)
-
-    def halve(bounds: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        left, right = bounds
-        middle = 0.5 * (left + right)
-        enough = g @ levers(middle) >= needed
-        return (jnp.where(enough, left, middle), jnp.where(enough, middle, right)), None
-
-    zero = jnp.zeros_like(top)
-    (_, price), _ = lax.scan(halve, (zero, lax.stop_gradient(top)), None, length=_NUM_BISECTIONS)
-    # the bisection finds which levers are free; the step below carries the derivatives
-    price = lax.stop_gradient(jnp.where(g @ levers(zero) >= needed, 0.0, price))
+    per_price = jnp.where(moving, g, 1.0)
+    ends = [jnp.where(moving, (c + q * bound) / per_price, 0.0) for bound in (low, high)]
+    prices = lax.stop_gradient(jnp.maximum(jnp.concatenate(ends), 0.0))
+    around = _all_at_once if g.size <= _FEW_LEVERS else _by_halving
+    left, right = around(lambda price: g @ levers(price), prices, needed)
+    # the two say which levers are free; the step below carries the derivatives
+    zero = jnp.zeros_like(left)
+    price = jnp.where(g @ levers(zero) >= needed, zero, 0.5 * (left + right))
+    price = lax.stop_gradient(price)
     inner = (price * g - c) / q
     free = (inner > low) & (inner < high) & (price > 0)
     slope = jnp.sum(jnp.where(free, g * g / q, 0.0))
@@ -134,3 +132,30 @@ def _quadratic(
     )
     price = price + jnp.where(price > 0, exact, 0.0)
     return levers(price), price
+
+
+def _all_at_once(
+    gain: Callable[[Array], Array], prices: Array, needed: Array
+) -> tuple[Array, Array]:
+    """Neighbouring prices around the first whose gain is enough."""
+    enough = jax.vmap(gain)(prices) >= needed
+    left = jnp.max(jnp.where(enough, 0.0, prices))
+    return left, jnp.min(jnp.where(enough, prices, jnp.max(prices)))
+
+
+def _by_halving(
+    gain: Callable[[Array], Array], prices: Array, needed: Array
+) -> tuple[Array, Array]:
+    """The same for many prices: the gain does not fall with the price."""
+    ordered = jnp.concatenate([jnp.zeros_like(prices[:1]), jnp.sort(prices)])
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, right = bounds
+        middle = (left + right) // 2
+        enough = gain(ordered[middle]) >= needed
+        return jnp.where(enough, left, middle), jnp.where(enough, middle, right)
+
+    last = ordered.size - 1
+    bounds = (jnp.asarray(0), jnp.asarray(last))
+    left, right = lax.fori_loop(0, last.bit_length(), halve, bounds)
+    return ordered[left], ordered[right]

@@ -18,6 +18,13 @@ class TrainingBox(NamedTuple):
     high: Array
 
 
+class Room(NamedTuple):
+    """How far every factor may change, [..., factor], low <= 0 <= high, unit of the factor."""
+
+    low: Array
+    high: Array
+
+
 def training_box(
     x: ArrayLike, *, mask: ArrayLike | None = None, quantile: float = 0.0
 ) -> TrainingBox:
@@ -48,6 +55,33 @@ def training_box(
         raise ValueError("x: expected finite values in at least one counted row")
     low, high = np.quantile(rows, [quantile, 1 - quantile], axis=0)
     return TrainingBox(jnp.asarray(low), jnp.asarray(high))
+
+
+def room(box: TrainingBox, x: ArrayLike) -> Room:
+    """Changes of the factors that keep them where the regression has seen data.
+
+    low = min(box.low - x, 0),  high = max(box.high - x, 0)
+
+    Args:
+        box: of the training rows.
+        x: factors, [..., factor], finite.
+
+    Returns:
+        Room of every row. A row that is outside already may stay or come back, no further out: its
+        change has room on one side only. One change for several rows (years) has the room
+        `low.max`, `high.min` over them.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Notes:
+        Differentiable but for the rows on an edge of the box.
+    """
+    x = jnp.asarray(x)
+    if x.shape[-1:] != box.low.shape:
+        raise ValueError(f"x: expected [..., {box.low.size}] factors, got shape {x.shape}")
+    low, high = (jnp.broadcast_to(end.astype(x.dtype), x.shape) for end in box)
+    return Room(jnp.minimum(low - x, 0.0), jnp.maximum(high - x, 0.0))
 
 
 def inside_box(box: TrainingBox, x: ArrayLike) -> Array:
