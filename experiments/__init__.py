@@ -2,5 +2,5 @@
 
 from typing import Literal, get_args
 
-Name = Literal["grp", "regions", "human_capital", "migration", "smoothing"]
+Name = Literal["grp", "regions", "human_capital", "migration", "smoothing", "towns"]
 NAMES: tuple[Name, ...] = get_args(Name)
