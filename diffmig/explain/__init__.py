@@ -17,7 +17,15 @@ from diffmig.explain.least_change import (
     least_changes,
 )
 from diffmig.explain.least_cost import PATH_STATUS, LeastCost, least_cost
+from diffmig.explain.past_effect import PastEffect, past_effect
 from diffmig.explain.permutation_shapley import SampledShapley, permutation_shapley
+from diffmig.explain.policy import (
+    POLICIES,
+    Policy,
+    PolicyConfig,
+    cluster_policy,
+    strongholds,
+)
 from diffmig.explain.scenarios import (
     GROWTH_QUANTILES,
     Scenario,
@@ -49,12 +57,16 @@ __all__ = [
     "GROWTH_QUANTILES",
     "MAX_FACTORS",
     "PATH_STATUS",
+    "POLICIES",
     "BalanceShares",
     "Effect",
     "LeastChange",
     "LeastChangeBand",
     "LeastCost",
     "MarginalValues",
+    "PastEffect",
+    "Policy",
+    "PolicyConfig",
     "Room",
     "SampledShapley",
     "Scenario",
@@ -65,6 +77,7 @@ __all__ = [
     "ar1_scenario",
     "balance_shares",
     "check_inside",
+    "cluster_policy",
     "constant_scenario",
     "ensemble_sensitivity",
     "force_effect",
@@ -78,6 +91,7 @@ __all__ = [
     "least_cost",
     "marginal_values",
     "outside_range",
+    "past_effect",
     "permutation_shapley",
     "relative_target",
     "room",
@@ -85,6 +99,7 @@ __all__ = [
     "sensitivity_frame",
     "shapley_rows",
     "shapley_values",
+    "strongholds",
     "training_box",
     "yearly_force",
 ]

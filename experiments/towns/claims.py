@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from diffmig import data, evaluate
+from diffmig import data, evaluate, explain
 from diffmig import towns as tw
 from experiments.towns.frames import accuracy_frame
 from experiments.towns.outlook import TREND
+from experiments.towns.policy_pages import RULES
 from experiments.towns.retrospective import DESCRIBED, DESCRIBED_LATER, HONEST, LAST
 from experiments.towns.scores import score_frame
 from experiments.towns.study import Result
@@ -102,9 +103,20 @@ def _forecasts(result: Result) -> dict[str, evaluate.Evidence]:
             for c in (1, 2, 3)}  # fmt: skip
     rates = ", ".join(f"{value:.1f}" for value in rate.values())
     growing = [p for p, row in zip(panel.places, balance, strict=True) if (row > 0).all()]
+    known = ~np.isnan(people)
+    policies = explain.cluster_policy(balance[known], people[known], groups[known], RULES)
+    losses = ", ".join(f"{loss:.1f}" for loss in policies.loss)
+    classes = {
+        f"text.claim.policy.cluster{c}": evaluate.Evidence(
+            note=f"a proposal without a rule; median losses of {losses} per 1000 stand in the order "
+            f"of the classes, and borders ({RULES.stimulating_loss:g}, {RULES.shift_loss:g}) can "
+            "always be found between three medians"
+        )
+        for c in (1, 2, 3)
+    }
     own = result.outlook.members[TREND].mean(axis=0)
     ours = int((own > 0).all(axis=1).sum())
-    return {
+    return classes | {
         "table4.claim.almost_all_lose": evaluate.Evidence(
             as_described=int((balance > 0).all(axis=1).sum()) <= 3,
             note=f"{len(growing)} of 27 grow",

@@ -7,7 +7,6 @@ from diffmig import report
 from experiments.towns.config import Config
 from experiments.towns.frames import scenario_frame
 from experiments.towns.networks import input_names
-from experiments.towns.outlook import TREND
 from experiments.towns.paths import RULES
 from experiments.towns.study import Result
 
@@ -184,9 +183,3 @@ def past_frame(result: Result) -> pd.DataFrame:
     low, middle, high = np.quantile(result.levers.past_effect, [0.05, 0.5, 0.95], axis=0)
     table = pd.DataFrame({"town": result.inputs.towns, "effect": middle, "low": low, "high": high})
     return table.sort_values("effect", ascending=False, ignore_index=True)
-
-
-def growing(result: Result) -> list[str]:
-    """Strongholds: towns that gain people in every year to come, factor trends kept."""
-    mean = result.outlook.members[TREND].mean(axis=0)
-    return [result.inputs.towns[i] for i in np.flatnonzero((mean > 0).all(axis=1))]

@@ -7,6 +7,7 @@ from experiments.towns.claims import ledger_entries
 from experiments.towns.config import Config
 from experiments.towns.lever_pages import write_levers
 from experiments.towns.network_pages import write_networks
+from experiments.towns.policy_pages import write_policy
 from experiments.towns.retrospective import HONEST
 from experiments.towns.scores import score_frame
 from experiments.towns.study import Result
@@ -24,6 +25,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     _write_outlook(run, config, result, source)
     write_networks(run, result, source)
     write_levers(run, config, result, source)
+    write_policy(run, result, source)
     if result.inputs.truth is not None:
         run.write_ledger(evaluate.ledger_frame(list(ledger_entries(result))))
     scores = score_frame(result.inputs, result.past).set_index("method")
@@ -185,7 +187,6 @@ def _write_outlook(run: report.Run, config: Config, result: Result, source: str)
         report.draw_grid(
             lines, title="Balances of some towns", y_label="balance, persons a year",
             source=source, last_training_year=int(inputs.years[-1]), band="90 % interval",
-            common_scale=True,
         ),
         lines,
         "Towns with the largest gains and losses.",
