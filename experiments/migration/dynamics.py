@@ -1,7 +1,8 @@
 """Strengths by marginal likelihood, and what the latent force model says in places."""
 
-from functools import cache
+from functools import cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -91,6 +92,35 @@ def place_stiffness(system: System, made: fit.LatentForceFit) -> Array | mg.Mode
     rest, _ = jnp.linalg.qr(jnp.concatenate([system.basis, jnp.ones((num_places, 1))], axis=1))
     values = jnp.concatenate([stiffness.values, jnp.zeros(1)])
     return mg.Modes(values, jnp.concatenate([system.basis, rest[:, -1:]], axis=1))
+
+
+def motion_of(
+    estimate: fit.ForceEstimate, stiffness: Array | mg.Modes, damping: Array, num_years: int
+) -> mg.Motion:
+    """The equation solved from the fitted initial state under the fitted force: what the abstract
+    scores. The force is interpolated between the points of its grid."""
+    time = np.asarray(estimate.time)
+    per_year = (len(time) - 1) // num_years
+    nodes = mg.node_times(num_years * per_year, 1.0 / per_year)
+    position = nodes * per_year
+    left = np.clip(position.astype(int), 0, len(time) - 2)
+    return _driven(estimate, stiffness, damping, left, position - left, 1.0 / per_year)
+
+
+@partial(jax.jit, static_argnames="step")
+def _driven(
+    estimate: fit.ForceEstimate,
+    stiffness: Array | mg.Modes,
+    damping: Array,
+    left: Array,
+    share: Array,
+    step: float,
+) -> mg.Motion:
+    """Motion whose force lies between the points `left` and `left + 1` of the grid."""
+    force = (1 - share)[None] * estimate.force[:, left] + share[None] * estimate.force[:, left + 1]
+    return mg.propagate(
+        stiffness, damping, estimate.balance[:, 0], estimate.velocity[:, 0], force, step
+    )
 
 
 def parameters_of(system: System, made: fit.LatentForceFit) -> mg.Parameters:

@@ -181,20 +181,3 @@ def shapley_of(key: Array, params: Any, method: fit.Regressor, x: Array) -> tupl
         return found.values.reshape(x.shape), found.base[0]
     sampled = explain.permutation_shapley(key, predict, rows, background, block=ROWS_PER_BLOCK)
     return sampled.values.reshape(x.shape), sampled.base[0]
-
-
-def motion_of(
-    estimate: fit.ForceEstimate, stiffness: Array | mg.Modes, damping: Array, num_years: int
-) -> mg.Motion:
-    """The equation solved from the fitted initial state under the fitted force: what the abstract
-    scores. The force is interpolated between the points of its grid."""
-    time = np.asarray(estimate.time)
-    per_year = (len(time) - 1) // num_years
-    nodes = mg.node_times(num_years * per_year, 1.0 / per_year)
-    position = nodes * per_year
-    left = np.clip(position.astype(int), 0, len(time) - 2)
-    share = jnp.asarray(position - left)
-    force = (1 - share)[None] * estimate.force[:, left] + share[None] * estimate.force[:, left + 1]
-    return mg.propagate(
-        stiffness, damping, estimate.balance[:, 0], estimate.velocity[:, 0], force, 1.0 / per_year
-    )

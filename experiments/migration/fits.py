@@ -15,8 +15,8 @@ from diffmig import fit
 from diffmig import migration as mg
 from experiments.migration import system as systems
 from experiments.migration.config import Config
-from experiments.migration.dynamics import coordinates, estimate_in_places
-from experiments.migration.explanation import motion_of, yearly_means
+from experiments.migration.dynamics import coordinates, estimate_in_places, motion_of
+from experiments.migration.explanation import yearly_means
 from experiments.migration.inputs import Inputs
 from experiments.migration.system import LIMITS, System
 

@@ -56,7 +56,7 @@ def scenarios(
     Raises:
         DataError: the place named in the config is not there.
     """
-    method, shares = regressors()[PRIMARY], found.shares
+    shares = found.shares
     place = _place(config, inputs)
     sd = jnp.std(found.features, axis=(0, 1))
     x = found.features
@@ -64,10 +64,7 @@ def scenarios(
     def response(change: Array) -> Array:
         """Balance of the place at the end of the last year after a lasting change [factor]."""
         moved = x.at[place].add(change[None])
-        force = fit.predict_regression(method, found.params, moved)
-        force = force - fit.predict_regression(method, found.params, x)
-        effect = explain.force_effect(stiffness, damping, force, changed=jnp.array([place]))
-        return effect.total[place, -1]
+        return _effect(found.params, stiffness, damping, x, moved, place).total[place, -1]
 
     gain = jax.grad(response)(jnp.zeros(x.shape[-1])) * sd
     factor = int(jnp.argmax(jnp.abs(gain)))

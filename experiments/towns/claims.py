@@ -108,8 +108,8 @@ def _forecasts(result: Result) -> dict[str, evaluate.Evidence]:
     losses = ", ".join(f"{loss:.1f}" for loss in policies.loss)
     classes = {
         f"text.claim.policy.cluster{c}": evaluate.Evidence(
-            note=f"a proposal without a rule; median losses of {losses} per 1000 stand in the order "
-            f"of the classes, and borders ({RULES.stimulating_loss:g}, {RULES.shift_loss:g}) can "
+            note=f"a proposal without a rule; median losses of {losses} per 1000 stand in the "
+            f"order of the classes; borders ({RULES.stimulating_loss:g}, {RULES.shift_loss:g}) can "
             "always be found between three medians"
         )
         for c in (1, 2, 3)
