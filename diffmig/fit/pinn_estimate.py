@@ -146,17 +146,29 @@ def score_solution(
     if stiffness.ndim == 4:
         row = np.floor(first + step * (np.arange(num_steps) + 0.5)).astype(int)
         stiffness = stiffness[:, row]
-    places = stride * np.arange(num_years)[:, None] + np.arange(shares.size)[None, :]
-
-    def one(k: Array, c: Array, q: Array, v: Array, f: Array) -> Array:
-        motion = propagate_fn(k, c, q, v, f, step).balance
-        return motion[:, places] @ jnp.asarray(shares, motion.dtype)
-
     pushed = force_at_nodes(force, num_steps, step)
-    q, v = start.balance[..., 0], start.velocity[..., 0]
-    computed = jax.vmap(one)(stiffness, fit.damping, q, v, pushed)
-    known = (problem.weight > 0.0).T
-    observed = problem.balance.T
+    begun = (start.balance[..., 0], start.velocity[..., 0])
+    motion = (stiffness, fit.damping, *begun, pushed)
+    return _score(motion, problem, shares, propagate_fn, step, stride)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _score(
+    motion: tuple[Array, ...],
+    problem: PinnProblem,
+    shares: Array,
+    propagate_fn: Callable[..., Any],
+    step: float,
+    stride: int,
+) -> SolutionScore:
+    """Score of every seed from its K, c, q0, v0 and force at the nodes."""
+    places = stride * np.arange(problem.time.size)[:, None] + np.arange(shares.size)[None, :]
+
+    def one(*given: Array) -> Array:
+        return propagate_fn(*given, step).balance[:, places] @ shares
+
+    computed = jax.vmap(one)(*motion)
+    known, observed = (problem.weight > 0.0).T, problem.balance.T
     count = jnp.sum(known, axis=1, keepdims=True).astype(observed.dtype)
     mean = jnp.sum(observed, axis=1, keepdims=True) / count
     spread = jnp.sum(jnp.where(known, observed - mean, 0.0) ** 2)
