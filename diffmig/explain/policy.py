@@ -76,11 +76,11 @@ def cluster_policy(
         The paper gives its clusters 1, 2, 3 the policies in this order and says why in words only:
         cluster 1 is "more stable", cluster 3 "the most difficult". Its printed forecasts support
         that order: median losses of 4.7, 9.9 and 13.4 per 1000 (7.2, 9.9, 13.4 where Zhanaozen and
-        Tekeli are read as thousands), and means or totals in persons stand in the same order. They
+        Tekeli are read as thousands), and means or losses in persons stand in the same order. They
         do not support the borders. Two borders between three medians can always be found; 14 % of
-        random clusters of the same sizes stand in some such order and 3 % get these policies.
-        Single towns deserve the policy of their cluster in half of the cases only. Cluster 2 differs neither
-        from 1 nor from 3 by a rank test (p = .3 and .2), and without Aksai or without Balkhash it
+        random clusters of the same sizes stand in this order, and 3 % get these policies. Single
+        towns deserve the policy of their cluster in half of the cases only. By a rank test cluster
+        2 differs neither from 1 nor from 3 (p = .3 and .2); without Aksai or without Balkhash it
         would be stimulated.
 
     Source: Mishchenko et al., 2024, section on proposals; thresholds of diffmig.
