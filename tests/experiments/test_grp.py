@@ -121,18 +121,11 @@ def test_ex_ante_factors_know_the_training_years_only(economy):
     assert not np.array_equal(economy.observed.factors, other.observed.factors)
 
 
-def test_same_seed_gives_the_same_files(tiny_run, tmp_path):
-    done = command("experiments.grp", "--variant", "tiny", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    again = report.latest_run(tmp_path, "grp", "tiny")
-    for table in ("scores-by-seed", "outlook", "sensitivity"):
-        one, other = (pd.read_parquet(f / "tables" / f"{table}.parquet") for f in (tiny_run, again))
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
-    assert (tiny_run / "ledger.csv").read_bytes() == (again / "ledger.csv").read_bytes()
-
-
-def test_a_killed_run_resumes_without_computing_a_chunk_again(tiny_run, tmp_path):
-    arguments = ["--variant", "tiny", "--out", str(tmp_path)]
+@pytest.fixture(scope="module")
+def resumed_run(tiny_run, tmp_path_factory) -> tuple[list[str], Path]:
+    """Chunks that a run had computed when it was killed, and its folder after it was resumed."""
+    out = tmp_path_factory.mktemp("killed")
+    arguments = ["--variant", "tiny", "--out", str(out)]
     total = len((tiny_run / "chunks.log").read_text().splitlines())
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.grp", *arguments],
@@ -142,21 +135,35 @@ def test_a_killed_run_resumes_without_computing_a_chunk_again(tiny_run, tmp_path
     )
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
-        logs = list(Path(tmp_path).rglob("chunks.log"))
+        logs = list(out.rglob("chunks.log"))
         if logs and len(logs[0].read_text().splitlines()) >= total // 2:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = next(Path(tmp_path).rglob("chunks.log")).read_text().splitlines()
-    assert total // 2 <= len(before) < total
+    before = next(out.rglob("chunks.log")).read_text().splitlines()
     done = command("experiments.grp", *arguments, "--resume")
     assert done.returncode == 0, done.stderr
-    resumed = report.latest_run(tmp_path, "grp", "tiny")
-    chunks = [json.loads(line) for line in (resumed / "chunks.log").read_text().splitlines()]
-    computed = [(c["stage"], c["index"]) for c in chunks]
+    return before, report.latest_run(out, "grp", "tiny")
+
+
+def test_a_killed_run_resumes_without_computing_a_chunk_again(tiny_run, resumed_run):
+    before, resumed = resumed_run
+    total = len((tiny_run / "chunks.log").read_text().splitlines())
+    assert total // 2 <= len(before) < total
+    after = (resumed / "chunks.log").read_text().splitlines()
+    assert after[: len(before)] == before
+    computed = [(c["stage"], c["index"]) for c in map(json.loads, after)]
     assert len(computed) == len(set(computed)) == total
-    assert (resumed / "ledger.csv").read_bytes() == (tiny_run / "ledger.csv").read_bytes()
+
+
+def test_same_seed_gives_the_same_files(tiny_run, resumed_run):
+    """In other processes, one of them killed."""
+    again = resumed_run[1]
+    for table in ("scores-by-seed", "outlook", "sensitivity"):
+        one, other = (pd.read_parquet(f / "tables" / f"{table}.parquet") for f in (tiny_run, again))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert (tiny_run / "ledger.csv").read_bytes() == (again / "ledger.csv").read_bytes()
 
 
 def own_file(folder: Path, **changes) -> Path:

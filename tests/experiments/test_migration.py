@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -17,9 +16,8 @@ from experiments.migration.config import VARIANTS, Config, own_data
 from experiments.migration.explanation import yearly_means
 from experiments.migration.fits import DESCRIBED, PINN, SMOOTHER, SPLINE
 from experiments.migration.skill import MODEL, skill_frame
-from experiments.migration.study import run
 
-from .conftest import command
+from .conftest import command, tiny_result
 
 TINY = VARIANTS["tiny"]
 
@@ -30,13 +28,8 @@ def known():
 
 
 @pytest.fixture(scope="module")
-def result(known):
-    def stage_fn(name, state, chunk_fn, num_chunks):
-        for index in range(num_chunks):
-            state = chunk_fn(state, index)
-        return state
-
-    return run(TINY, known, jax.random.key(0), stage_fn, None)
+def result(tmp_path_factory):
+    return tiny_result("migration", tmp_path_factory.mktemp("tiny"))
 
 
 def test_states_are_a_closed_system(known):
