@@ -18,7 +18,7 @@ _DENSE_LEVERS = 16  # up to here the Hessian is formed, above it is only multipl
 _NUM_PRODUCTS = 20  # conjugate-gradient steps of one round, at most
 _FIRST_RADIUS = 0.25  # of the widest bounds
 _SHRINK, _GROW = 0.25, 2.0  # of the trust region
-_SUMMIT = 1e-5  # of the gap: gain for which a climb beyond the target does not go on
+_SUMMIT = 1e-4  # relative gain for which a climb beyond the target does not go on
 _CURVATURE_RANGE = (1e-2, 1e8)
 _ROUND_OFF = 1e-13  # of the merit: a smaller increase is no increase
 
@@ -82,8 +82,8 @@ def climb(
 ) -> Climb:
     """Climb after at most so many rounds: projected gradient with spectral steps.
 
-    Done where a step along the slope leads nowhere; beyond the target, where nothing depends on the
-    summit, as soon as it promises no more than a small part of the gap.
+    Done where no gain lies ahead; beyond the target, where nothing depends on the summit, as soon
+    as it is small.
 
     Source: Birgin, Martinez, Raydan 2000, SIAM Journal on Optimization 10(4), algorithm 2.2.
     """
@@ -92,12 +92,12 @@ def climb(
     def improve(state: Climb) -> Climb:
         way = jnp.clip(state.z + state.step * state.slope, problem.low, problem.high) - state.z
         promised = jnp.sum(state.slope * way)
-        beyond = (state.value >= problem.target) & (promised <= _SUMMIT * jnp.abs(problem.gap))
-        done = beyond | (uphill_distance(problem, state.z, state.slope) <= tolerance)
+        enough = jnp.where(state.value >= problem.target, _SUMMIT, tolerance)
+        done = gain_ahead(problem, state.z, state.value, state.slope) <= enough
         z = state.z + state.share * way
         value, slope = slope_fn(z)
-        enough = jnp.min(state.past) + 1e-4 * state.share * promised
-        good = value >= enough - _ROUND_OFF * jnp.abs(enough)
+        bar = jnp.min(state.past) + 1e-4 * state.share * promised
+        good = value >= bar - _ROUND_OFF * jnp.abs(bar)
         moved, bent = z - state.z, state.slope - slope
         curved = jnp.sum(moved * bent)
         longest = _long_step(problem, slope)
@@ -217,14 +217,12 @@ def relative_distance(z: Array, ideal: Array) -> Array:
     return jnp.max(jnp.abs(z - ideal)) / jnp.where(size > 0, size, 1.0)
 
 
-def uphill_distance(problem: Problem, z: Array, slope: Array) -> Array:
-    """How far a step along the slope, as long as z (from 0: as the bounds are wide), leads within
-    the bounds, relative to its length; 0 at a summit."""
-    size, steepest = jnp.max(jnp.abs(z)), jnp.max(jnp.abs(slope))
-    length = jnp.where(size > 0, size, jnp.max(problem.high - problem.low))
-    step = length / jnp.where(steepest > 0, steepest, 1.0)
-    moved = jnp.max(jnp.abs(jnp.clip(z + step * slope, problem.low, problem.high) - z))
-    return moved / jnp.where(length > 0, length, 1.0)
+def gain_ahead(problem: Problem, z: Array, value: Array, slope: Array) -> Array:
+    """Gain that the linearised response still promises within the bounds, relative to the gain so
+    far; 0 at a summit, and no summit of a concave response is higher by more."""
+    corner = jnp.where(slope > 0, problem.high, problem.low)
+    ahead, so_far = jnp.sum(slope * (corner - z)), value - (problem.target - problem.gap)
+    return ahead / jnp.where(so_far > 0, so_far, 1.0)
 
 
 def _product(response_fn: Response, z: Array, price: Array) -> Callable[[Array], Array]:
@@ -268,14 +266,15 @@ def _bend(
         length = jnp.where(live, size / jnp.where(live, curved, 1.0), 0.0)
         total, left = total + length * way, left - length * bent
         new = jnp.sum(left**2)
-        live = live & (new > 1e-30 * jnp.sum(z**2))
+        live = live & (new > round_off)
         turn = jnp.where(live, new / jnp.where(size > 0, size, 1.0), 0.0)
         return total, left + turn * way, left, new, live, down
 
     none = jnp.zeros_like(z)
-    left = -project(z + product(y - z))
-    size = jnp.sum(left**2)
-    state = (none, left, left, size, reachable & (size > 0), none)
+    uphill = z + product(y - z)
+    left = -project(uphill)
+    size, round_off = jnp.sum(left**2), 1e-20 * jnp.sum(jnp.where(free, uphill, 0.0) ** 2)
+    state = (none, left, left, size, reachable & (size > round_off), none)
     total, *_, down = lax.fori_loop(0, min(z.size - 1, _NUM_PRODUCTS), step, state)
     y = _walk(y, total, low, high, 1.0)
     return _walk(y, down, low, high, jnp.inf)

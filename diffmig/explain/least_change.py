@@ -28,6 +28,7 @@ _DESCENT_TURNS = (4, 4)
 # Shares of the way to a summit, and of the step along the gradient, at which the response is tried.
 _RAY = np.linspace(0.0, 1.0, 7)
 _PATH = np.concatenate([[0.0], 2.0 ** np.arange(-1.0, 5.0)])
+_ROUND_OFF = 1e-14
 _SAME = 1e-3  # of the widest bounds: starts closer than this count as one
 _AT_BOUND = 1e-9  # of the room of a lever
 
@@ -45,7 +46,8 @@ class LeastChange(NamedTuple):
         active: int8, shape of the levers: -1 at the low bound, 1 at the high bound, 0 between; a
             frozen lever shows the side it presses against.
         residual: distance from the conditions of a least change, relative to the largest lever in
-            units of scale; where the target cannot be reached, from those of a greatest response.
+            units of scale; where the target cannot be reached, the gain that the linearised
+            response still promises, relative to the gain attained.
         status: int8, index into `CHANGE_STATUS`.
     """
 
@@ -226,20 +228,25 @@ def _problem(
 ) -> search.Problem:
     """The problem in units of scale, turned so that more response is asked for."""
     target = jnp.asarray(target, scale.dtype)
-    value = response_fn(jnp.zeros_like(scale))
-    if value.shape:
+    shape = jax.eval_shape(response_fn, scale).shape
+    if shape:
         raise ValueError(
-            f"response_fn: expected one number, got shape {value.shape}; take the sum or the mean "
+            f"response_fn: expected one number, got shape {shape}; take the sum or the mean "
             "for a group, or least_changes for places with levers of their own"
         )
+    value, slope = jax.value_and_grad(response_fn)(jnp.zeros_like(scale))
     sign = jnp.where(equal & (target < value), -1.0, 1.0).astype(scale.dtype)
+    gap = sign * (target - value)
+    # a difference below the round-off of what the levers do is none
+    reach = jnp.sum(jnp.abs(slope) * jnp.maximum(high, -low))
+    gap = jnp.where(gap > _ROUND_OFF * reach, gap, jnp.minimum(gap, 0.0))
     return search.Problem(
         scale=scale,
         sign=sign,
         low=(low / scale).ravel(),
         high=(high / scale).ravel(),
         target=sign * target,
-        gap=sign * (target - value),
+        gap=gap,
     )
 
 
@@ -252,7 +259,8 @@ def _upward(response_fn: Callable[[Array], Array], problem: search.Problem) -> s
 def _climbs(fn: search.Response, problem: search.Problem) -> search.Climb:
     """Climbs from no change and from the corner of greatest linear gain, [start, ...]."""
     zero = jnp.zeros_like(problem.low)
-    corner = jnp.where(jax.grad(fn)(zero) > 0, problem.high, problem.low)
+    slope = jax.grad(fn)(zero)
+    corner = jnp.where(slope > 0, problem.high, jnp.where(slope < 0, problem.low, 0.0))
     starts = jnp.stack([zero, corner])
     return jax.vmap(lambda z: search.begin_climb(fn, problem, z))(starts)
 
@@ -338,7 +346,7 @@ def _answer(
     change = jnp.clip(change, low, high)
     z = (change / problem.scale).ravel()
     value, slope = jax.value_and_grad(fn)(z)
-    reached = value >= problem.target - slack
+    reached = idle | (value >= problem.target - slack)
 
     linear = least_cost(
         slope, jnp.zeros_like(z), problem.low, problem.high, slope @ z, curvature=jnp.ones_like(z)
@@ -346,7 +354,7 @@ def _answer(
     residual = jnp.where(
         reached,
         search.relative_distance(z, linear.change),
-        search.uphill_distance(problem, z, slope),
+        search.gain_ahead(problem, z, value, slope),
     )
     residual = jnp.where(idle, 0.0, residual)
     status = jnp.where(reached, jnp.where(residual <= 10.0 * tolerance, 0, 2), 1)
