@@ -31,7 +31,7 @@ from diffmig.fit.network_training import (
 )
 from diffmig.fit.stages import RunStage, run_rows, run_stage
 
-_BLOCK = {"float64": 32, "float32": 128}  # measured by benchmarks/towns.py
+_MOST_IN_BLOCK = 512  # candidates that share the lanes of a device, one after the other
 NETWORKS_AS_DESCRIBED = NetworkSearchConfig(selection="test-year", l2=(0.0,), keep=1)
 
 
@@ -73,7 +73,7 @@ def search_networks(
     config: NetworkSearchConfig | None = None,
     name: str = "networks",
     stage_fn: RunStage = run_stage,
-    blocks_per_chunk: int = 64,
+    blocks_per_chunk: int = 8,
     mesh: Mesh | None = None,
 ) -> NetworkSearch:
     """The best networks of every problem, found by training all candidates on its rows.
@@ -88,8 +88,10 @@ def search_networks(
         test: rows of the year that is forecast, bool [problem, row]; only scored, unless
             `config.selection` is "test-year". None: no such rows.
         config: candidates, training, selection.
-        name, stage_fn: stage of the experiment and what runs it (report's form saves and resumes).
-        blocks_per_chunk: blocks of `config.block` networks in one compiled call.
+        name, stage_fn: stages of the experiment and what runs them (report's form saves and
+            resumes); the padded width is added to the name.
+        blocks_per_chunk: blocks, of at most 512 candidates for a problem and fold, in one compiled
+            call.
         mesh: devices that share a chunk.
 
     Returns:
@@ -129,7 +131,7 @@ def search_networks(
     num_scored = rows.score.sum(axis=-1)
     num_rows = int(rows.train.sum(axis=-1).max())
     arrays = jax.tree.map(jnp.asarray, (rows, candidates))
-    for width, table in _tables(candidates, config):
+    for width, table in _tables(candidates, config, 1 if mesh is None else mesh.size):
         train_fn = partial(
             train_blocks, key, *arrays, config=training_only(config), width=width,
             num_rows=num_rows, mesh=mesh,
@@ -182,7 +184,7 @@ def _size(width: int, num_factors: int) -> int:
 
 
 def _candidates(config: NetworkSearchConfig) -> Candidates:
-    """Every combination, activations outermost, so that a block holds networks much alike."""
+    """Every combination, activations outermost and starts innermost."""
     kinds = [
         [LAYER_ACTIVATIONS.index(word) for word in dict.fromkeys(words)]
         for words in (config.hidden_activations, config.output_activations)
@@ -195,20 +197,24 @@ def _candidates(config: NetworkSearchConfig) -> Candidates:
     return Candidates(architecture, l2.astype(config.dtype), start.astype(kind))
 
 
-def _tables(candidates: Candidates, config: NetworkSearchConfig) -> Iterator[Any]:
-    """Padded widths, each with the numbers of its candidates, [block, member]; a short last block
-    is filled with copies."""
+def _tables(
+    candidates: Candidates, config: NetworkSearchConfig, num_devices: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Padded widths, each with the numbers of its candidates, [block, member].
+
+    Every block has candidates of all kinds, those that take longest first, so that devices and
+    lanes end at about the same time; the last ones may be copies.
+    """
     units = candidates.architecture.units
     sizes = sorted(set(config.hidden))
-    most = config.block or _BLOCK[config.dtype]
     least = 0
     for width in _widths(tuple(sizes), config.num_widths):
-        members = np.flatnonzero((units > least) & (units <= width))
+        members = np.flatnonzero((units > least) & (units <= width))[::-1]
         least = width
-        num_blocks = -(-members.size // most)
+        num_blocks = -(-members.size // (_MOST_IN_BLOCK * num_devices)) * num_devices
         size = -(-members.size // num_blocks)
         filled = np.minimum(np.arange(num_blocks * size), members.size - 1)
-        yield width, members[filled].reshape(num_blocks, size)
+        yield width, members[filled].reshape(size, num_blocks).T
 
 
 def _widths(sizes: tuple[int, ...], number: int) -> tuple[int, ...]:

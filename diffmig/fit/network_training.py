@@ -15,6 +15,7 @@ from diffmig.fit.cluster_networks import (
     MAX_UNITS,
     Architecture,
     OutputRange,
+    Weights,
     draw_starts,
     join_weights,
     network_outputs,
@@ -22,11 +23,13 @@ from diffmig.fit.cluster_networks import (
     split_weights,
 )
 from diffmig.fit.network_rows import FoldRows, Standardised, standardise
-from diffmig.optimize import LbfgsCoefficients, base, lockstep, solve_bfgs
+from diffmig.optimize import LbfgsConfig, minimise_in_lanes, solve_bfgs
 
 NETWORK_STATUS = ("converged", "step limit reached", "diverged", "line search failed")
 CONVERGED, STEP_LIMIT, DIVERGED, LINE_SEARCH_FAILED = range(4)
-_MAX_BACKTRACKS = 20
+# what the words of `diffmig.optimize.STATUS` mean here
+_WORDS = (CONVERGED, STEP_LIMIT, DIVERGED, LINE_SEARCH_FAILED, CONVERGED, LINE_SEARCH_FAILED)
+_LANES = {"float64": 32, "float32": 64}  # whose states fit the cache: benchmarks/towns.py
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,21 @@ class NetworkSearchConfig:
             and trains the picked on all of them; "test-year" stops every training at its least
             error on the test rows and picks by that error, as the paper and STATISTICA do: the test
             year is then no measure of accuracy.
-        keep: networks of the ensemble.
+        keep: networks of the ensemble; with "leave-one-year-out" the starts of one architecture
+            after the other.
         town_folds: folds of rows where there is a single training year to leave out.
         method: "lbfgs", all members in lockstep, or "bfgs", `diffmig.optimize.solve_bfgs` one after
             the other, as a reference.
-        max_steps: tries of "lbfgs", iterations of "bfgs".
+        max_steps: tries of "lbfgs", rounded up to whole tens; iterations of "bfgs".
         tolerance: converged when no component of the gradient of the loss exceeds it, 1.
         memory: pairs of "lbfgs".
         output_margin: logistic and tanh outputs reach this share of the target's training range
             beyond it; None: bare activations of a standardised target.
         dtype: of weights and training.
-        block: networks trained side by side on one device; None: 32 in float64, 128 in float32,
-            whose states fit the cache.
-        num_widths: widths that hidden layers are padded to, each with a program of its own.
+        block: networks trained side by side on one device, the next one where one is done; None:
+            32 in float64, 64 in float32, whose states fit the cache.
+        num_widths: widths that hidden layers are padded to; each has a program of its own, which
+            takes seconds to compile, and with two a long search of 1-11 units is a fifth faster.
     """
 
     hidden: tuple[int, ...] = tuple(range(1, 12))
@@ -76,7 +81,7 @@ class NetworkSearchConfig:
     output_margin: float | None = 0.1
     dtype: str = "float64"
     block: int | None = None
-    num_widths: int = 2
+    num_widths: int = 1
 
     def __post_init__(self) -> None:
         block = 1 if self.block is None else self.block
@@ -125,7 +130,7 @@ class Candidates(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """What is trained side by side, leaves int32.
+    """Trainings that share the lanes of a device, leaves int32.
 
     Attributes:
         problem, fold: [block].
@@ -170,7 +175,7 @@ def members_loss(
     return _loss(weights, members, reach, rows)
 
 
-def _loss(weights: Any, members: Candidates, reach: OutputRange, rows: Standardised) -> Any:
+def _loss(weights: Weights, members: Candidates, reach: OutputRange, rows: Standardised) -> Any:
     outputs = network_outputs(weights, members.architecture, reach, rows.z)
     squares = (outputs - rows.target[:, None]) ** 2
     decay = jnp.sum(weights.first[:, 1:] ** 2, axis=(0, 1)) + jnp.sum(weights.second**2, axis=0)
@@ -189,7 +194,7 @@ def train_blocks(
     num_rows: int,
     mesh: Mesh | None,
 ) -> Trained:
-    """Networks trained block after block, each until all its members have converged or failed.
+    """Networks trained block after block, until all have converged, failed or reached the limit.
 
     Args:
         key: of the starts, which are the same for all problems and folds.
@@ -218,7 +223,7 @@ def training_only(config: NetworkSearchConfig) -> NetworkSearchConfig:
     programs."""
     return replace(
         config, hidden=(1,), hidden_activations=("tanh",), output_activations=("identity",),
-        l2=(0.0,), starts=1, keep=1, town_folds=2, block=1, num_widths=1,
+        l2=(0.0,), starts=1, keep=1, town_folds=2, num_widths=1,
     )  # fmt: skip
 
 
@@ -253,7 +258,8 @@ def _train(
     if config.method == "bfgs":
         flat, status = _one_after_the_other(start, members, reach, used, config)
     else:
-        flat, status = _in_lockstep(start, members, reach, used, config)
+        flat, status = _in_lanes(start, members, reach, used, config)
+    words = jnp.asarray(_WORDS, jnp.int8)[status]
     weights = split_weights(flat, num_factors)
     outputs = network_outputs(weights, members.architecture, reach, rows.z)
     squares = (outputs - rows.target[:, None]) ** 2
@@ -266,11 +272,11 @@ def _train(
         flat=flat,
         train_error=unit * train_error,
         score_error=unit * score_error,
-        status=jnp.where(jnp.isfinite(train_error), status, DIVERGED).astype(jnp.int8),
+        status=jnp.where(jnp.isfinite(train_error), words, jnp.int8(DIVERGED)),
     )
 
 
-def _in_lockstep(
+def _in_lanes(
     start: Array,
     members: Candidates,
     reach: OutputRange,
@@ -278,44 +284,30 @@ def _in_lockstep(
     config: NetworkSearchConfig,
 ) -> tuple[Array, Array]:
     """Weights and status after L-BFGS; with a test year, the weights of the least error there."""
-    num_factors, tolerance = rows.z.shape[1], config.tolerance
-    numbers = base.in_dtype(LbfgsCoefficients(), start.dtype)
+    num_factors = rows.z.shape[1]
 
-    def evaluate(flat: Array) -> tuple[Array, Array, Array]:
+    def evaluate(
+        flat: Array, constants: tuple[Candidates, OutputRange]
+    ) -> tuple[Array, Array, Array]:
         # by the parts: the derivative of a part of an array is an array of zeros around it
-        def total(weights: Any) -> tuple[Array, tuple[Array, Array]]:
-            loss, score = _loss(weights, members, reach, rows)
+        def total(weights: Weights) -> tuple[Array, tuple[Array, Array]]:
+            loss, score = _loss(weights, *constants, rows)
             return jnp.sum(jnp.where(jnp.isfinite(loss), loss, 0.0)), (loss, score)
 
         weights = split_weights(flat, num_factors)
         (_, (loss, score)), gradient = jax.value_and_grad(total, has_aux=True)(weights)
-        return jnp.where(jnp.isfinite(loss), loss, jnp.inf), join_weights(gradient), score
+        return loss, join_weights(gradient), score
 
-    def going(carry: Any) -> Array:
-        state, _, tries = carry
-        return jnp.any(lockstep.searching(state, tolerance, tries)) & (tries < config.max_steps)
-
-    def advance(carry: Any) -> Any:
-        state, best, tries = carry
-        active, trial = lockstep.propose(state, tolerance, members_last=True)
-        loss, gradient, score = evaluate(trial)
-        state, accepted = lockstep.judge(
-            state, active, trial, loss, gradient, _MAX_BACKTRACKS, numbers, members_last=True
-        )
-        if best is not None:
-            better = accepted & (score < best[1])
-            best = (jnp.where(better[None, :], trial, best[0]), jnp.where(better, score, best[1]))
-        return state, best, tries + 1
-
-    state = lockstep.begin_unevaluated(start, config.memory, tolerance, members_last=True)
-    best = None
-    if config.selection == "test-year":
-        best = (start, jnp.full(start.shape[1], jnp.inf, start.dtype))
-    state, best, _ = lax.while_loop(going, advance, (state, best, jnp.int32(0)))
-    status = jnp.where(state.stopped, LINE_SEARCH_FAILED, STEP_LIMIT)
-    status = jnp.where(state.steepest <= tolerance, CONVERGED, status)
-    status = jnp.where(jnp.isfinite(state.loss), status, DIVERGED)
-    return (state.point if best is None else best[0]), status
+    done = minimise_in_lanes(
+        start.T,
+        (members, reach),
+        evaluate,
+        num_lanes=config.block or _LANES[config.dtype],
+        max_tries=config.max_steps,
+        config=LbfgsConfig(memory=config.memory, tolerance=config.tolerance),
+        by_score=config.selection == "test-year",
+    )
+    return done.point.T, done.status
 
 
 def _one_after_the_other(
@@ -338,13 +330,4 @@ def _one_after_the_other(
         return found.candidate[0], found.status[0]
 
     flat, status = lax.map(solve, (start.T, members, reach))
-    words = {
-        base.CONVERGED: CONVERGED,
-        base.STEP_LIMIT: STEP_LIMIT,
-        base.NO_FINITE_LOSS: DIVERGED,
-        base.LINE_SEARCH_FAILED: LINE_SEARCH_FAILED,
-        base.FALLBACK_CONVERGED: CONVERGED,
-        base.FALLBACK_FAILED: LINE_SEARCH_FAILED,
-    }
-    table = jnp.asarray([words[code] for code in range(len(base.STATUS))], jnp.int32)
-    return flat.T, table[status]
+    return flat.T, status

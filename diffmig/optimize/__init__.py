@@ -30,6 +30,7 @@ from diffmig.optimize.genetic import (
     GeneticCoefficients,
     GeneticConfig,
 )
+from diffmig.optimize.lanes import LaneResult, minimise_in_lanes
 from diffmig.optimize.lbfgs import (
     LBFGS,
     LbfgsCoefficients,
@@ -75,6 +76,7 @@ __all__ = [
     "GeneticCoefficients",
     "GeneticConfig",
     "Info",
+    "LaneResult",
     "LbfgsCoefficients",
     "LbfgsConfig",
     "Method",
@@ -92,6 +94,7 @@ __all__ = [
     "finish",
     "member_status",
     "minimise_from",
+    "minimise_in_lanes",
     "per_member",
     "printed_coefficients",
     "run",

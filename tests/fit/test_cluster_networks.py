@@ -30,7 +30,6 @@ TOWNS, FACTORS = 8, 3
 IDENTITY, LOGISTIC, TANH, EXPONENTIAL = range(4)
 WIDE = NetworkSearchConfig(
     hidden=(1, 2, 4), l2=(0.0, 0.1), starts=2, keep=4, max_steps=150, tolerance=1e-6, memory=4,
-    num_widths=1,
 )  # fmt: skip
 
 
@@ -58,10 +57,8 @@ def found():
         chunks.append((name, num_chunks))
         return run_stage(name, state, chunk_fn, num_chunks)
 
-    search = search_networks(
-        KEY, X, Y, YEAR, TRAIN, TEST, config=WIDE, stage_fn=watched, blocks_per_chunk=4
-    )
-    assert chunks == [("networks-4-units", 3), ("networks-4-units-left-out", 6)]
+    search = search_networks(KEY, X, Y, YEAR, TRAIN, TEST, config=WIDE, stage_fn=watched)
+    assert chunks == [("networks-4-units", 1), ("networks-4-units-left-out", 2)]
     return search
 
 
@@ -219,7 +216,7 @@ def test_selection_error_is_the_mean_over_years_left_out_and_starts(found):
 def test_the_test_year_is_only_scored(found):
     rng = np.random.default_rng(3)
     x, y = np.where(TEST[..., None], 1e3 * rng.standard_normal(X.shape), X), np.where(TEST, 0.0, Y)
-    other = search_networks(KEY, x, y, YEAR, TRAIN, TEST, config=WIDE, blocks_per_chunk=4)
+    other = search_networks(KEY, x, y, YEAR, TRAIN, TEST, config=WIDE)
     for name in ("kept", "train_error", "selection_error", "status"):
         np.testing.assert_array_equal(getattr(other, name), getattr(found, name))
     for a, b in zip(jax.tree.leaves(other.ensemble), jax.tree.leaves(found.ensemble), strict=True):
@@ -242,7 +239,7 @@ def test_a_candidate_that_fails_on_a_year_left_out_is_never_kept():
     """A value far outside the other year: linear units give an error that is not finite."""
     x = X.copy()
     x[0, 0, 2] = 1e200
-    search = search_networks(KEY, x, Y, YEAR, TRAIN, TEST, config=WIDE, blocks_per_chunk=4)
+    search = search_networks(KEY, x, Y, YEAR, TRAIN, TEST, config=WIDE)
     failed = of(search, IDENTITY, IDENTITY)
     assert np.all(np.isposinf(search.selection_error[0, failed]))
     assert np.all(search.status[0, failed] == NETWORK_STATUS.index("diverged"))
@@ -256,7 +253,7 @@ def test_picking_by_the_test_year_flatters_itself():
     x, y, year = panel(7, 8, num_years=4, noise=1.0)
     train, test, after = year < 2020, year == 2020, year == 2021
     config = dataclasses.replace(
-        NETWORKS_AS_DESCRIBED, hidden=(1, 2, 4), starts=2, max_steps=60, num_widths=1
+        NETWORKS_AS_DESCRIBED, hidden=(1, 2, 4), starts=2, max_steps=60, num_widths=2
     )
     search = search_networks(KEY, x, y, year, train, test, config=config)
     picked = np.take_along_axis(search.selection_error, search.kept, axis=1)[:, 0]
@@ -273,7 +270,7 @@ def test_picking_by_the_test_year_flatters_itself():
     promised = []
     for pair in (slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)):
         rows = (part[pair, : X.shape[1]] for part in (x, y, year, train, test))
-        honest = search_networks(KEY, *rows, config=WIDE, blocks_per_chunk=4)
+        honest = search_networks(KEY, *rows, config=WIDE)
         promised += list(honest.selection_error.min(axis=1))
     assert np.all(picked < promised)
     assert np.median(promised / mean_square(by_mean, train)) > 0.8
