@@ -10,6 +10,10 @@ units 1-11, the activations that scikit-learn knows, a linear output; every cand
 all rows and with each year left out, from scikit-learn's distribution of starts (not its numbers),
 for the same number of steps. Rows of small clusters are padded to those of the largest, networks to
 the widest: that is paid for. Ratios are given for programs that are compiled and with compiling.
+
+Claim: the least changes of 3,142 places are found at least 50 times sooner than by scipy's SLSQP,
+place after place with exact gradients and the loosest tolerance that finds the same costs, at equal
+or lower cost and with no bound broken.
 """
 
 import json
@@ -24,6 +28,7 @@ from typing import Any, NamedTuple
 import tyro
 
 from benchmarks import _timing as timing
+from benchmarks import _towns_inverse as questions
 from benchmarks import _towns_search as networks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +59,14 @@ PARTS: dict[str, Part] = {
     "search": Part(
         networks.SearchOptions, networks.QUICK, networks.measure, networks.judge, networks.line, 2
     ),
+    "inverse": Part(
+        questions.InverseOptions,
+        questions.QUICK,
+        questions.measure,
+        questions.judge,
+        questions.line,
+        2,
+    ),
 }
 
 
@@ -64,13 +77,14 @@ class Options:
     Attributes:
         quick: small sizes, in place of the options of the parts.
         parts: of the benchmark.
-        search: options of the part.
+        search, inverse: options of the parts.
         out: file of the rows; empty: none.
     """
 
     quick: bool = False
     parts: tuple[str, ...] = tuple(PARTS)
     search: networks.SearchOptions = field(default_factory=networks.SearchOptions)
+    inverse: questions.InverseOptions = field(default_factory=questions.InverseOptions)
     out: str = str(ROOT / "benchmarks" / "results" / "towns.json")
 
 

@@ -13,13 +13,14 @@ from diffmig.explain.least_cost import least_cost
 
 Response = Callable[[Array], Array]
 
-_MEMORY = 2  # rounds whose worst merit a step may not exceed: lets full steps through a bend
+_MEMORY = 0.5  # weight of earlier merits in what a step has to beat: lets full steps through bends
 _DENSE_LEVERS = 16  # up to here the Hessian is formed, above it is only multiplied
 _NUM_PRODUCTS = 20  # conjugate-gradient steps of one round, at most
 _FIRST_RADIUS = 0.25  # of the widest bounds
 _SHRINK, _GROW = 0.25, 2.0  # of the trust region
 _SUMMIT = 1e-4  # relative gain for which a climb beyond the target does not go on
 _CURVATURE_RANGE = (1e-2, 1e8)
+_FUNNEL = 0.05  # of the gap: a search may not fall short by more, unless it started there
 _ROUND_OFF = 1e-13  # of the merit: a smaller increase is no increase
 
 
@@ -61,6 +62,7 @@ class Lane(NamedTuple):
     curvature: Array
     radius: Array
     penalty: Array
+    most_short: Array
     past_cost: Array
     past_short: Array
     done: Array
@@ -72,8 +74,7 @@ State = TypeVar("State", Climb, Lane)
 def begin_climb(response_fn: Response, problem: Problem, z: Array) -> Climb:
     """Climb at its start."""
     value, slope = jax.value_and_grad(response_fn)(z)
-    past = jnp.full(_MEMORY, value)
-    return Climb(z, value, slope, _long_step(problem, slope), jnp.ones_like(value), past,
+    return Climb(z, value, slope, _long_step(problem, slope), jnp.ones_like(value), value,
                  ~jnp.isfinite(value))  # fmt: skip
 
 
@@ -85,7 +86,8 @@ def climb(
     Done where no gain lies ahead; beyond the target, where nothing depends on the summit, as soon
     as it is small.
 
-    Source: Birgin, Martinez, Raydan 2000, SIAM Journal on Optimization 10(4), algorithm 2.2.
+    Source: Birgin, Martinez, Raydan 2000, SIAM Journal on Optimization 10(4), algorithm 2.2, with
+    the averaged bar of Zhang, Hager 2004, SIAM Journal on Optimization 14(4), 1043-1056.
     """
     slope_fn = jax.value_and_grad(response_fn)
 
@@ -96,7 +98,7 @@ def climb(
         done = gain_ahead(problem, state.z, state.value, state.slope) <= enough
         z = state.z + state.share * way
         value, slope = slope_fn(z)
-        bar = jnp.min(state.past) + 1e-4 * state.share * promised
+        bar = state.past + 1e-4 * state.share * promised
         good = value >= bar - _ROUND_OFF * jnp.abs(bar)
         moved, bent = z - state.z, state.slope - slope
         curved = jnp.sum(moved * bent)
@@ -110,7 +112,7 @@ def climb(
             slope=slope,
             step=jnp.clip(step, 1e-8 * longest, longest),
             share=jnp.ones_like(value),
-            past=_push(state.past, value),
+            past=_MEMORY * state.past + (1.0 - _MEMORY) * value,
             done=done,
         )
         old = state._replace(share=0.4 * state.share, done=done)
@@ -133,8 +135,9 @@ def begin_lane(response_fn: Response, problem: Problem, z: Array) -> Lane:
         curvature=one,
         radius=_FIRST_RADIUS * jnp.max(problem.high - problem.low),
         penalty=zero,
-        past_cost=jnp.full(_MEMORY, 0.5 * jnp.sum(z**2)),
-        past_short=jnp.full(_MEMORY, short),
+        most_short=jnp.maximum(short, _FUNNEL * problem.gap),
+        past_cost=0.5 * jnp.sum(z**2),
+        past_short=short,
         done=~jnp.isfinite(value) | (problem.gap <= 0),
     )
 
@@ -147,12 +150,13 @@ def descend(
     A round solves the linearised problem with one curvature for all levers exactly: its answer says
     which levers stand at a bound and what a unit of response costs. Conjugate gradients with the
     Hessian of the Lagrangian, I - price * d2 response, then move the free levers within the plane
-    of the linearised response. A step counts if it lowers cost + penalty * shortfall; the trust
-    region is a box, so that it only narrows the bounds.
+    of the linearised response. A step counts if it lowers cost + penalty * shortfall and does not
+    fall short too far; the trust region is a box, so that it only narrows the bounds.
 
     Source: Byrd, Gould, Nocedal, Waltz 2004, Mathematical Programming 100(1), 27-48, with a
     quadratic programme for their linear one; penalty: Nocedal, Wright 2006, eq (18.36); curvature:
-    Barzilai, Borwein 1988, IMA Journal of Numerical Analysis 8(1), 141-148.
+    Barzilai, Borwein 1988, IMA Journal of Numerical Analysis 8(1), 141-148; bound of the shortfall:
+    Gould, Toint 2010, Mathematical Programming 122(1), 155-196.
     """
     slope_fn = jax.value_and_grad(response_fn)
 
@@ -185,14 +189,14 @@ def descend(
         penalty = jnp.maximum(jnp.maximum(lane.penalty, needed), 1.5 * price)
         value, new_slope = slope_fn(inner)
         cost, new_short = 0.5 * jnp.sum(inner**2), jnp.maximum(problem.target - value, 0.0)
-        before = jnp.max(lane.past_cost + penalty * lane.past_short)
+        before = lane.past_cost + penalty * lane.past_short
         slack = _ROUND_OFF * before
         ratio = (before - cost - penalty * new_short + slack) / (saved + penalty * gained + slack)
-        good = ratio > 1e-3
+        good = (ratio > 1e-3) & (new_short <= lane.most_short)
         size = jnp.max(jnp.abs(way))
         wider = (ratio > 0.6) & (size > 0.9 * lane.radius)
         radius = jnp.where(wider, _GROW * lane.radius, lane.radius)
-        radius = jnp.where(ratio >= 0.25, radius, _SHRINK * size)
+        radius = jnp.where((ratio >= 0.25) & (new_short <= lane.most_short), radius, _SHRINK * size)
 
         seen = _secant(way, way - price * (new_slope - slope), curvature)
         old = lane._replace(
@@ -203,8 +207,8 @@ def descend(
             z=inner,
             value=value,
             slope=new_slope,
-            past_cost=_push(lane.past_cost, cost),
-            past_short=_push(lane.past_short, new_short),
+            past_cost=_MEMORY * lane.past_cost + (1.0 - _MEMORY) * cost,
+            past_short=_MEMORY * lane.past_short + (1.0 - _MEMORY) * new_short,
         )
         return _choose(good & ~done, new, old)
 
@@ -304,10 +308,6 @@ def _long_step(problem: Problem, slope: Array) -> Array:
     steepest = jnp.max(jnp.abs(slope))
     span = jnp.max(problem.high - problem.low)
     return 10.0 * span / jnp.where(steepest > 0, steepest, 1.0)
-
-
-def _push(past: Array, value: Array) -> Array:
-    return jnp.concatenate([past[1:], value[None]])
 
 
 def _choose(which: Array, new: State, old: State) -> State:
