@@ -131,7 +131,10 @@ def search_networks(
     num_scored = rows.score.sum(axis=-1)
     num_rows = int(rows.train.sum(axis=-1).max())
     arrays = jax.tree.map(jnp.asarray, (rows, candidates))
-    for width, table in _tables(candidates, config, 1 if mesh is None else mesh.size):
+    num_devices = 1 if mesh is None else mesh.size
+    # few problems: every device gets a part of each
+    num_parts = num_devices if num_problems < 4 * num_devices else 1
+    for width, table in _tables(candidates, config, num_parts):
         train_fn = partial(
             train_blocks, key, *arrays, config=training_only(config), width=width,
             num_rows=num_rows, mesh=mesh,
@@ -198,12 +201,13 @@ def _candidates(config: NetworkSearchConfig) -> Candidates:
 
 
 def _tables(
-    candidates: Candidates, config: NetworkSearchConfig, num_devices: int
+    candidates: Candidates, config: NetworkSearchConfig, num_parts: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Padded widths, each with the numbers of its candidates, [block, member].
 
-    Every block has candidates of all kinds, those that take longest first, so that devices and
-    lanes end at about the same time; the last ones may be copies.
+    The number of blocks is a multiple of `num_parts`. Every block has candidates of all kinds,
+    those that take longest first, so that devices and lanes end at about the same time; the last
+    ones may be copies.
     """
     units = candidates.architecture.units
     sizes = sorted(set(config.hidden))
@@ -211,7 +215,7 @@ def _tables(
     for width in _widths(tuple(sizes), config.num_widths):
         members = np.flatnonzero((units > least) & (units <= width))[::-1]
         least = width
-        num_blocks = -(-members.size // (_MOST_IN_BLOCK * num_devices)) * num_devices
+        num_blocks = -(-members.size // (_MOST_IN_BLOCK * num_parts)) * num_parts
         size = -(-members.size // num_blocks)
         filled = np.minimum(np.arange(num_blocks * size), members.size - 1)
         yield width, members[filled].reshape(size, num_blocks).T

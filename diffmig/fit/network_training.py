@@ -77,7 +77,7 @@ class NetworkSearchConfig:
     method: Literal["lbfgs", "bfgs"] = "lbfgs"
     max_steps: int = 200
     tolerance: float = 1e-4
-    memory: int = 5
+    memory: int = 8
     output_margin: float | None = 0.1
     dtype: str = "float64"
     block: int | None = None
