@@ -24,7 +24,7 @@ CHANGE_STATUS = (
 
 # Rounds after which searches that are done make room for the others: half of them are by then.
 _CLIMB_TURNS = (20,)
-_DESCENT_TURNS = (4, 4)
+_DESCENT_TURNS = (4, 4, 8)
 # Shares of the way to a summit, and of the step along the gradient, at which the response is tried.
 _RAY = np.linspace(0.0, 1.0, 7)
 _PATH = np.concatenate([[0.0], 2.0 ** np.arange(-1.0, 5.0)])
@@ -332,7 +332,11 @@ def _answer(
     tolerance: float,
 ) -> LeastChange:
     """The cheapest feasible lane, the greatest response where there is none, and certificates."""
-    slack = tolerance * jnp.abs(problem.gap)
+    slopes = jnp.concatenate([climbs.slope, lanes.slope])
+    slopes = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+    reach = jnp.max(jnp.abs(slopes) @ jnp.maximum(problem.high, -problem.low))
+    # nor can a response be told from a target to which its round-off comes in the way
+    slack = tolerance * jnp.abs(problem.gap) + _ROUND_OFF * reach
     values = jnp.concatenate([climbs.value, lanes.value])
     values = jnp.where(jnp.isfinite(values), values, -jnp.inf)
     points = jnp.concatenate([climbs.z, lanes.z])
