@@ -304,6 +304,50 @@ def _shapley(rows: Rows) -> Table:
     return head, table
 
 
+def _towns_search(rows: Rows) -> Table:
+    head = ["networks", "trainings", "seconds", "compiling", "times scikit-learn", "with compiling"]
+    head += ["median losses against scikit-learn's", "status"]
+    table = []
+    for row in (r for r in rows if r["part"] == "search"):
+        own = row["tool"] == "diffmig"
+        table.append(
+            [
+                f"{row['tool']}, {row['dtype']}",
+                f"{row['trainings']:,}",
+                f"{row['seconds']:.2f}",
+                f"{row['compile_seconds']:.1f} s" if own else "",
+                f"{row['ratio']:.1f}" if own else "",
+                f"{row['ratio_cold']:.1f}" if own else "",
+                f"{row['loss_ratio']:.2f}" if own else "",
+                row["status"],
+            ]
+        )
+    return head, table
+
+
+def _towns_inverse(rows: Rows) -> Table:
+    head = ["solver", "devices", "places", "seconds", "µs a place", "compiling", "times SLSQP"]
+    head += ["highest cost above SLSQP's", "cheaper by more than 1e-6 at", "status"]
+    table = []
+    for row in (r for r in rows if r["part"] == "inverse"):
+        own = row["tool"] == "diffmig"
+        table.append(
+            [
+                row["tool"] if own else "scipy SLSQP, one by one",
+                str(row["devices"]),
+                f"{row['places']:,}",
+                f"{row['seconds']:.3f}",
+                f"{row['us_per_place']:.0f}",
+                f"{row['compile_seconds']:.1f} s" if own else "",
+                f"{row['ratio']:.0f}" if own else "",
+                f"{row['cost_excess']:.0e}" if own else "",
+                f"{row['cheaper']:.1%}" if own else "",
+                row["status"],
+            ]
+        )
+    return head, table
+
+
 def _seconds(seconds: float) -> str:
     """With the unit that leaves a readable number."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
@@ -360,6 +404,18 @@ TABLES: dict[str, tuple[tuple[str, Callable[[Rows], Table]], ...]] = {
         ("one factor at a time, medians of 3 seeds", inverse.factors_table),
     ),
     "shapley": (("a perceptron of 8 units; sampled: 10 pairs of orders in both", _shapley),),
+    "towns": (
+        (
+            "all networks of the retrospective years of the paper, 10 of 16 architectures a width; "
+            "scikit-learn on both cores",
+            _towns_search,
+        ),
+        (
+            "least changes of five factors through an ensemble of five networks, bounds on every "
+            "factor; aim 50 times",
+            _towns_inverse,
+        ),
+    ),
 }
 
 
