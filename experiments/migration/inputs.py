@@ -1,6 +1,5 @@
 """Balances, coordinates and features of the places, bundled, packaged or of the user."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from diffmig import data
 from diffmig import migration as mg
+from experiments import _settlements as settlements
 from experiments.migration.config import Config
 
 CENSUS_FEATURES = ("birth_rate", "death_rate", "log_population")
@@ -51,15 +51,6 @@ class Inputs(NamedTuple):
     left_out: tuple[tuple[str, str], ...]
 
 
-def problem(what: str, cure: str, where: str = "config") -> data.DataError:
-    return data.DataError([data.Problem(None, None, None, what, cure)], where)
-
-
-def files(config: Config) -> tuple[Path, ...]:
-    """Further input files that the config names."""
-    return (Path(config.coordinates),) if config.coordinates else ()
-
-
 def load(data_file: Path | None, config: Config) -> Inputs:
     """All data of the experiment.
 
@@ -69,23 +60,14 @@ def load(data_file: Path | None, config: Config) -> Inputs:
     if data_file is None:
         return make_inputs(config, *_packaged(config))
     extra = [*config.features, *([config.immobility_column] if config.immobility_column else [])]
-    settlements = data.read_settlements(
-        data_file,
-        config.coordinates or None,
-        balance_column=config.balance_column,
-        population_column=config.population_column,
-        place_column=config.place_column,
-        year_column=config.year_column,
-        features=extra,
-    )
-    return make_inputs(config, settlements, f"{data_file.name}; this run")
+    return make_inputs(config, *settlements.read(data_file, config, extra))
 
 
-def make_inputs(config: Config, settlements: data.Settlements, source: str) -> Inputs:
+def make_inputs(config: Config, known: data.Settlements, source: str) -> Inputs:
     """Rates, scales and complete features of the settlements."""
-    panel = settlements.panel
+    panel = known.panel
     balance = data.variable(panel, "balance")
-    notes = list(settlements.note)
+    notes = list(known.note)
     if "population" in panel.names:
         seen = panel.mask[:, :, panel.names.index("population")]
         residents = np.where(seen, data.variable(panel, "population"), np.nan)
@@ -101,7 +83,7 @@ def make_inputs(config: Config, settlements: data.Settlements, source: str) -> I
     closed = bool((np.abs(balance.sum(axis=0)) <= ROUNDED * np.abs(balance).sum(axis=0)).all())
     if config.closed == "yes" and not closed:
         worst = int(np.abs(balance.sum(axis=0)).argmax())
-        raise problem(
+        raise settlements.problem(
             f"balances of {panel.years[worst]} sum to {balance.sum(axis=0)[worst]:.0f}, not to 0",
             "take --config.closed auto",
         )
@@ -113,8 +95,8 @@ def make_inputs(config: Config, settlements: data.Settlements, source: str) -> I
     return Inputs(
         places=panel.places,
         years=panel.years,
-        latitude=settlements.latitude,
-        longitude=settlements.longitude,
+        latitude=known.latitude,
+        longitude=known.longitude,
         balance=balance,
         scale=scale,
         rate=balance / scale[:, None],
@@ -125,23 +107,17 @@ def make_inputs(config: Config, settlements: data.Settlements, source: str) -> I
         closed=closed and config.closed != "no",
         source=source,
         note=tuple(notes),
-        left_out=settlements.left_out,
+        left_out=known.left_out,
     )
 
 
 def _packaged(config: Config) -> tuple[data.Settlements, str]:
-    census = f"US Census Bureau, county components of change, Vintage 2019 ({config.balance})"
+    census = f"{settlements.CENSUS} ({config.balance})"
     if config.source == "states":
         return data.load_us_states(config.balance), census
     if config.source == "counties":
         return data.load_us_counties(config.balance), census
-    folder = os.environ.get("DIFFMIG_TEST_DATA", "")
-    if not folder:
-        raise problem(
-            "the Arctic municipalities are not packaged",
-            "set DIFFMIG_TEST_DATA to the folder of arctic_municipal_panel_2010_2022.csv",
-        )
-    return data.load_arctic(folder), "Rosstat, municipal indicators"
+    return settlements.arctic()
 
 
 def _features(config: Config, panel: data.Panel) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
@@ -149,11 +125,13 @@ def _features(config: Config, panel: data.Panel) -> tuple[tuple[str, ...], np.nd
     wanted = config.features or tuple(n for n in CENSUS_FEATURES if n in panel.names)
     missing = sorted(set(wanted) - set(panel.names))
     if missing:
-        raise problem(
+        raise settlements.problem(
             f"features {missing} are not among {list(panel.names[1:])}", "set --config.features"
         )
     if "balance" in wanted:
-        raise problem("the balance itself is the target", "take it out of --config.features")
+        raise settlements.problem(
+            "the balance itself is the target", "take it out of --config.features"
+        )
     whole = {name: bool(panel.mask[:, :, panel.names.index(name)].all()) for name in wanted}
     notes = [f"feature {name} is left out: it has gaps" for name, ok in whole.items() if not ok]
     kept = tuple(name for name, ok in whole.items() if ok)
@@ -170,7 +148,7 @@ def _immobility(config: Config, panel: data.Panel) -> np.ndarray | None:
         column = data.variable(panel, config.immobility_column)
         seen = panel.mask[:, :, panel.names.index(config.immobility_column)]
         if not ((column >= 0) & (column <= 1)).all() or not seen.any(axis=1).all():
-            raise problem(
+            raise settlements.problem(
                 f"column {config.immobility_column!r} has values outside [0, 1], or a place "
                 "without any",
                 "give shares",

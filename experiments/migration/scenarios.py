@@ -10,9 +10,10 @@ from jax.typing import ArrayLike
 
 from diffmig import explain, fit
 from diffmig import migration as mg
+from experiments._settlements import problem
 from experiments.migration.config import Config
 from experiments.migration.explanation import PRIMARY, Explanation, regressors
-from experiments.migration.inputs import Inputs, problem
+from experiments.migration.inputs import Inputs
 
 BAND = (0.05, 0.95)
 MAX_DRAWS = 100

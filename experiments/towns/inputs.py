@@ -1,6 +1,5 @@
 """Balances and factors of the towns: synthetic, packaged or of the user."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 
 from diffmig import data
+from experiments import _settlements as settlements
 from experiments.towns.config import Config
 
 EXAMPLE_KEY = 7  # the panel is the same whatever the seed of the run
@@ -54,16 +54,6 @@ class Inputs(NamedTuple):
         return self.rate[:, :year].mean(axis=1)
 
 
-def problem(what: str, cure: str, where: str = "config") -> data.DataError:
-    """An error in the words of the data chapter."""
-    return data.DataError([data.Problem(None, None, None, what, cure)], where)
-
-
-def files(config: Config) -> tuple[Path, ...]:
-    """Further input files that the config names."""
-    return (Path(config.coordinates),) if config.coordinates else ()
-
-
 def load(data_file: Path | None, config: Config) -> Inputs:
     """All data of the experiment.
 
@@ -73,59 +63,54 @@ def load(data_file: Path | None, config: Config) -> Inputs:
     if data_file is None:
         return _packaged(config)
     if not config.factors:
-        raise problem(
+        raise settlements.problem(
             "no factors are named, and what moves people is not guessed",
             "name columns of the file: --config.factors wage unemployment",
         )
-    settlements = data.read_settlements(
-        data_file,
-        config.coordinates or None,
-        balance_column=config.balance_column,
-        population_column=config.population_column,
-        place_column=config.place_column,
-        year_column=config.year_column,
-        features=list(config.factors),
-        same_coordinates="keep",
-    )
-    return make_inputs(config, settlements, f"{data_file.name}; this run", None)
+    found = settlements.read(data_file, config, config.factors, same_coordinates="keep")
+    return make_inputs(config, *found, None)
 
 
 def make_inputs(
-    config: Config, settlements: data.Settlements, source: str, truth: data.TownTruth | None
+    config: Config, known: data.Settlements, source: str, truth: data.TownTruth | None
 ) -> Inputs:
     """Rates and complete factors over the years in which all kept factors are observed.
 
     Raises:
         DataError: factors that are not there or constant everywhere, too few years or towns.
     """
-    panel, notes = settlements.panel, list(settlements.note)
+    panel, notes = known.panel, list(known.note)
     wanted = config.factors or tuple(n for n in panel.names if n not in _NO_FACTORS)
     missing = sorted(set(wanted) - set(panel.names))
     if missing or not wanted:
-        known = [n for n in panel.names if n not in _NO_FACTORS]
-        raise problem(f"factors {missing or 'none'}; the data have {known}", "set --config.factors")
+        there = [n for n in panel.names if n not in _NO_FACTORS]
+        raise settlements.problem(
+            f"factors {missing or 'none'}; the data have {there}", "set --config.factors"
+        )
     if set(wanted) & set(_NO_FACTORS):
-        raise problem("the balance is the target and population its scale", "name other factors")
+        raise settlements.problem(
+            "the balance is the target and population its scale", "name other factors"
+        )
     at = [panel.names.index(name) for name in wanted]
     seen = panel.mask[:, :, at]
     first = _first_year(seen)
     if first:
         notes.append(f"years before {panel.years[first]} are left out: factors have gaps there")
     whole = np.asarray(seen[:, first:].all(axis=(1, 2)))
-    left_out = [*settlements.left_out]
+    left_out = [*known.left_out]
     left_out += [
         (p, "a factor has gaps") for p, ok in zip(panel.places, whole, strict=True) if not ok
     ]
     keep = np.flatnonzero(whole)
     needed = config.training_years + config.test_years + 2
     if len(panel.years) - first < needed:
-        raise problem(
+        raise settlements.problem(
             f"{len(panel.years) - first} years with all factors, at least {needed} are needed",
             "take factors with fewer gaps, or fewer --config.test-years",
             "data",
         )
     if len(keep) < 2 * config.num_clusters:
-        raise problem(
+        raise settlements.problem(
             f"{len(keep)} towns with all factors for {config.num_clusters} clusters",
             "take fewer --config.num-clusters, or factors with fewer gaps",
             "data",
@@ -135,8 +120,8 @@ def make_inputs(
     return Inputs(
         towns=tuple(panel.places[i] for i in keep),
         years=panel.years[first:],
-        latitude=settlements.latitude[keep],
-        longitude=settlements.longitude[keep],
+        latitude=known.latitude[keep],
+        longitude=known.longitude[keep],
         balance=values[:, :, panel.names.index("balance")],
         scale=scale,
         unit=unit,
@@ -173,12 +158,5 @@ def _packaged(config: Config) -> Inputs:
         made, truth = data.example_towns(jax.random.key(EXAMPLE_KEY))
         return make_inputs(config, made, "synthetic panel with known truth; this run", truth)
     if config.source == "counties":
-        census = "US Census Bureau, county components of change, Vintage 2019"
-        return make_inputs(config, data.load_us_counties("domestic"), census, None)
-    folder = os.environ.get("DIFFMIG_TEST_DATA", "")
-    if not folder:
-        raise problem(
-            "the Arctic municipalities are not packaged",
-            "set DIFFMIG_TEST_DATA to the folder of arctic_municipal_panel_2010_2022.csv",
-        )
-    return make_inputs(config, data.load_arctic(folder), "Rosstat, municipal indicators", None)
+        return make_inputs(config, data.load_us_counties("domestic"), settlements.CENSUS, None)
+    return make_inputs(config, *settlements.arctic(), None)

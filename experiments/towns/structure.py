@@ -8,8 +8,9 @@ import numpy as np
 from jax import Array
 
 from diffmig import towns as tw
+from experiments._settlements import problem
 from experiments.towns.config import Config
-from experiments.towns.inputs import Inputs, problem
+from experiments.towns.inputs import Inputs
 
 LAGS = 5
 CANDIDATES = (2, 3, 4, 5, 6)
