@@ -99,8 +99,12 @@ def _read_run(folder: Path, anchor: str) -> dict[str, Any]:
     flat = {
         path: not_finite.get(path, value)
         for path, value in _flatten(metrics)
-        if path not in ("question", "answer")
+        if path not in ("question", "answer", "answer_figure")
     }
+    sections = [
+        _read_section(folder, section) for section in _read_json(folder / "contents.json") or []
+    ]
+    shown = metrics.get("answer_figure")
     return {
         "anchor": anchor,
         "name": f"{config['experiment']}, {config['variant']}",
@@ -114,9 +118,10 @@ def _read_run(folder: Path, anchor: str) -> dict[str, Any]:
         "environment": json.dumps(
             _read_json(folder / "environment.json"), indent=2, ensure_ascii=False
         ),
-        "sections": [
-            _read_section(folder, section) for section in _read_json(folder / "contents.json") or []
-        ],
+        "sections": sections,
+        "figure": next(
+            (s for s in sections if s["kind"] == "figure" and s["name"] == shown), None
+        ),
     }
 
 

@@ -155,6 +155,7 @@ def _metrics(
     runs = [*result.described.values(), *result.trained.values()]
     status = np.concatenate([np.asarray(t.fitted.status).ravel() for t in runs])
     return {
+        "answer_figure": "forecast",
         "answer": f"By {economy.years[-1]} GRP of {economy.place} is forecast at {ahead} "
         f"(90 % intervals). Scored on the hidden years: {'; '.join(words)}.",
         "primary": values,

@@ -21,7 +21,7 @@ from experiments.human_capital.study import run
 
 EXPERIMENT = Experiment(
     name="human_capital",
-    question="How much human capital does spending build, and where does a million build most?",
+    question="What has human capital cost and yielded, and where does a million build most?",
     variants=VARIANTS,
     load=load,
     run=run,

@@ -31,6 +31,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(config, result),
+            "answer_figure": "marginal_values",
             "wear_rate": float(result.parameters.wear_rate[0]),
             "initial_factor": float(result.parameters.initial_factor),
             "calibrated": calibration is not None,

@@ -1,4 +1,4 @@
-"""Do migration balances move like a mechanical system, what drives them, and can that be known?
+"""What force drives migration balances, and can the data tell?
 
 Command: python -m experiments.migration
     [--variant base|quick|tiny|net|counties|arctic] [--data my.csv --config.coordinates places.csv]
@@ -12,14 +12,15 @@ counterparts, what the data determine, regression of the force, Shapley shares, 
 """
 
 from experiments._command import Experiment
+from experiments._settlements import files
 from experiments.migration.config import VARIANTS, own_data
-from experiments.migration.inputs import files, load
+from experiments.migration.inputs import load
 from experiments.migration.pages import write
 from experiments.migration.study import run
 
 EXPERIMENT = Experiment(
     name="migration",
-    question="Do migration balances move like a mechanical system, and what drives them?",
+    question="What force drives migration balances, and can the data tell?",
     variants=VARIANTS,
     load=load,
     run=run,

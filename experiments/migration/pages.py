@@ -42,6 +42,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(result),
+            "answer_figure": "forces",
             "strengths": {k: float(v) for k, v in result.parameters._asdict().items()},
             "force_length_years": float(result.dynamics.scales.length_scale),
             "force_sd": float(result.dynamics.scales.force_sd),

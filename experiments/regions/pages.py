@@ -132,6 +132,7 @@ def _metrics(config: Config, result: Result, last_training: int) -> dict[str, ob
         for protocol in PROTOCOLS
     }
     return {
+        "answer_figure": "median_mape",
         "answer": answer(result.mape, result.comparisons, config.significance),
         "num_regions": len(regions.names),
         "num_left_out": len(regions.left_out),

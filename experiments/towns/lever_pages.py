@@ -1,12 +1,9 @@
 """Pages of the planner: scenarios, what would have to change, policy by cluster."""
 
-import numpy as np
-import pandas as pd
-
 from diffmig import report
+from experiments.towns import lever_frames as frames
 from experiments.towns.config import Config
-from experiments.towns.frames import scenario_frame
-from experiments.towns.networks import input_names
+from experiments.towns.frames import scenario_frame, scenario_town_frame
 from experiments.towns.paths import RULES
 from experiments.towns.study import Result
 
@@ -35,7 +32,7 @@ def write_levers(run: report.Run, config: Config, result: Result, source: str) -
             f"is listed), in {int((found.status == 2).sum())} the search did not settle.",
         ),
     )
-    table = lever_frame(result)
+    table = frames.lever_frame(result)
     run.write_table(
         "levers", table,
         "Least change by town, what it brings in a forward run, and the share of networks that "
@@ -43,14 +40,14 @@ def write_levers(run: report.Run, config: Config, result: Result, source: str) -
         units={"baseline": PERSONS, "target": PERSONS, "brings": PERSONS}, source=source,
         show=len(inputs.towns) <= 80,
     )  # fmt: skip
-    bands = band_frame(result)
+    bands = frames.band_frame(result)
     run.write_table(
         "lever_bands", bands,
         "Changes in standard deviations of the cluster: answer of the ensemble, 5 and 95 % of the "
         "answers of single networks.",
         source=source, show=False,
     )  # fmt: skip
-    middle = middle_frame(result)
+    middle = frames.middle_frame(result)
     run.write_figure(
         "levers",
         report.draw_bars(
@@ -63,20 +60,30 @@ def write_levers(run: report.Run, config: Config, result: Result, source: str) -
         source=source,
     )  # fmt: skip
     run.write_table(
-        "cluster_levers", cluster_lever_frame(result),
+        "cluster_levers", frames.cluster_lever_frame(result),
         "Least changes, each town its own, that raise the sum of a cluster by the same share: "
         "means over its towns.",
         units={"target": PERSONS, "brings": PERSONS}, source=source,
     )  # fmt: skip
-    past = past_frame(result)
-    factor = inputs.names[result.outlook.networks.kept[found.past_factor]]
-    first = inputs.years[result.outlook.networks.problems[0].train[0]]
+    _write_past(run, result, source)
+
+
+def _write_past(run: report.Run, result: Result, source: str) -> None:
+    made, inputs = result.past_change, result.inputs
+    last, since = inputs.years[-1], inputs.years[made.since]
+    factor = inputs.names[made.factor]
+    sure = int(((made.found.positive > 0.95) | (made.found.positive < 0.05)).sum())
     run.write_table(
-        "past_effect", past,
-        f"Effect of what has happened: balance of {inputs.years[-1]} less the balance had {factor} "
-        f"stayed as in {first}; median and 90 % of the networks.",
-        units=dict.fromkeys(("effect", "low", "high"), PERSONS), source=source,
-        show=len(inputs.towns) <= 80,
+        "past_effect", frames.past_frame(result),
+        f"Effect of what has happened: balance of {last} less the balance had {factor} stayed as "
+        f"in {since}, by networks that have not seen {last}. Explained is what passed through "
+        f"{factor}, low and high are 5 and 95 % of it over the networks; the whole effect adds "
+        "what the networks did not foresee, which has many reasons, with a band for it. The sign "
+        f"of the whole is sure (95 %) in {sure} of {len(inputs.towns)} towns.",
+        units=dict.fromkeys(
+            ("explained", "low", "high", "whole", "whole_low", "whole_high"), PERSONS
+        ),
+        source=source, show=len(inputs.towns) <= 80,
     )  # fmt: skip
 
 
@@ -102,84 +109,11 @@ def _write_scenarios(run: report.Run, result: Result, source: str) -> None:
         "table says how many factors have left it.",
         source=source,
     )  # fmt: skip
-
-
-def lever_frame(result: Result) -> pd.DataFrame:
-    """A row per town."""
-    found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
-    table: dict[str, object] = {
-        "town": inputs.towns,
-        "cluster": result.structure.clusters.label + 1,
-        "baseline": found.baseline,
-        "target": found.target,
-        "brings": found.response,
-        "networks_agree": found.agree,
-        "answer": [("reached", "cannot be reached", "not settled")[s] for s in found.status],
-    }
-    for k, name in enumerate(names):
-        table[name] = [
-            f"{value:+.3g}{'*' if at else ''}"
-            for value, at in zip(found.change[:, k], found.active[:, k], strict=True)
-        ]
-    return pd.DataFrame(table).sort_values(["cluster", "town"], ignore_index=True)
-
-
-def band_frame(result: Result) -> pd.DataFrame:
-    """A row per town and factor, in standard deviations."""
-    found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
-    rows = [
-        (
-            town,
-            name,
-            *(part[i, k] / found.scale[i, k] for part in (found.change, found.low, found.high)),
-        )
-        for i, town in enumerate(inputs.towns)
-        for k, name in enumerate(names)
-    ]
-    return pd.DataFrame(rows, columns=["town", "factor", "change", "low", "high"])
-
-
-def middle_frame(result: Result) -> pd.DataFrame:
-    """Medians over the towns of a cluster that can reach their target."""
-    found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
-    rows = []
-    label = result.structure.clusters.label
-    for cluster in range(label.max() + 1):
-        some = (label == cluster) & (found.status == 0)
-        if not some.any():
-            continue
-        parts = [
-            np.median(part[some] / found.scale[some], axis=0)
-            for part in (found.change, found.low, found.high)
-        ]
-        rows += [
-            (name, f"cluster {cluster + 1}", *(p[k] for p in parts)) for k, name in enumerate(names)
-        ]
-    if not rows:
-        rows = [(name, "no town", 0.0, 0.0, 0.0) for name in names]
-    return pd.DataFrame(rows, columns=["label", "series", "value", "low", "high"])
-
-
-def cluster_lever_frame(result: Result) -> pd.DataFrame:
-    """A row per cluster."""
-    found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
-    words = ("reached", "cannot be reached", "not settled")
-    table: dict[str, object] = {
-        "cluster": np.arange(len(found.cluster_status)) + 1,
-        "target": found.cluster_target,
-        "brings": found.cluster_response,
-        "answer": [words[s] for s in found.cluster_status],
-    }
-    table |= {name: found.cluster_change[:, k] for k, name in enumerate(names)}
-    return pd.DataFrame(table)
-
-
-def past_frame(result: Result) -> pd.DataFrame:
-    """Effect of the past change of a factor by town."""
-    low, middle, high = np.quantile(result.levers.past_effect, [0.05, 0.5, 0.95], axis=0)
-    table = pd.DataFrame({"town": result.inputs.towns, "effect": middle, "low": low, "high": high})
-    return table.sort_values("effect", ascending=False, ignore_index=True)
+    towns = scenario_town_frame(result)
+    run.write_table(
+        "scenario_towns", towns,
+        f"Balances of {result.outlook.years[-1]} by scenario, mean of the networks, and the "
+        "difference from trends kept with the share of networks that agree on its sign.",
+        units={name: PERSONS for name in towns.columns if not name.startswith(("town", "agree"))},
+        source=source, show=len(result.inputs.towns) <= 80,
+    )  # fmt: skip

@@ -1,5 +1,5 @@
 """The inverse question: what must change, and by how much, for a balance to rise by so many per
-cent; and what a past change of a factor has done."""
+cent."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ from experiments.towns.config import Config
 from experiments.towns.inputs import Inputs
 from experiments.towns.networks import with_level
 from experiments.towns.outlook import TREND, Outlook
-from experiments.towns.past import balances, past_effect, past_factor
 
 SETTLED = 1e-6  # share of a target that counts as reached
 SHARES = (0.05, 0.95)
@@ -36,9 +35,6 @@ class Levers(NamedTuple):
         cluster_change: mean over towns of the least changes, each town its own, that raise the sum
             of a cluster by the same per cent, [cluster, kept].
         cluster_response, cluster_target, cluster_status: [cluster].
-        past_factor: index among the kept of the factor whose past change is judged.
-        past_effect: balance of the last year less that had the factor stayed as in the first
-            training year, persons, [member, town].
     """
 
     baseline: np.ndarray
@@ -55,8 +51,6 @@ class Levers(NamedTuple):
     cluster_response: np.ndarray
     cluster_target: np.ndarray
     cluster_status: np.ndarray
-    past_factor: int
-    past_effect: np.ndarray
 
 
 class _Towns(NamedTuple):
@@ -83,14 +77,12 @@ def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
     baseline, response, agree, target = (np.zeros(towns) for _ in range(4))
     status = np.zeros(towns, int)
     clusters: dict[str, list] = {"change": [], "response": [], "target": [], "status": []}
-    past = np.zeros((networks.search.kept.shape[1], towns))
     frozen = np.array([inputs.names[i] in config.fixed for i in networks.kept])
-    factor = past_factor(inputs, ahead, frozen)
     most = max(p.towns.size for p in networks.problems)
     for number, p in enumerate(networks.problems):
         ensemble = networks.ensemble(number)
         group = _group(inputs, ahead, number, frozen)
-        own = np.asarray(balances(ensemble, group.x, group.scale)).mean(axis=0)
+        own = np.asarray(_balances(ensemble, group.x, group.scale)).mean(axis=0)
         goal = 0.01 * config.percent * np.abs(own)
         parts = _solve(ensemble, _fill(group, most), _fill(jnp.asarray(goal), most))
         found, single, members = _cut(parts, p.towns.size)
@@ -109,11 +101,10 @@ def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
         clusters["response"].append(float(together.response))
         clusters["target"].append(whole)
         clusters["status"].append(int(together.status))
-        past[:, p.towns] = past_effect(inputs, ahead, number, factor)
     by_cluster = {f"cluster_{name}": np.array(values) for name, values in clusters.items()}
     return Levers(
         baseline, target, change, response, status, active, low, high, agree, scale,
-        past_factor=factor, past_effect=past, **by_cluster,
+        **by_cluster,
     )  # fmt: skip
 
 
@@ -156,6 +147,13 @@ def _gains(ensemble: fit.NetworkEnsemble, x: Array, scale: Array, change: Array)
     moved = x.at[: change.shape[0]].add(change)
     out = fit.predict_ensemble(ensemble, jnp.stack([moved, x]))
     return (out[:, 0] - out[:, 1]) * scale
+
+
+@jax.jit
+def _balances(ensemble: fit.NetworkEnsemble, x: Array, scale: Array) -> Array:
+    """Persons, [member, town]."""
+    out = fit.predict_ensemble(ensemble, x)
+    return out * jnp.broadcast_to(scale, out.shape)
 
 
 @jax.jit

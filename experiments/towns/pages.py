@@ -5,7 +5,7 @@ from experiments.towns import frames, structure_frames
 from experiments.towns.answers import answer, kept_words
 from experiments.towns.claims import ledger_entries
 from experiments.towns.config import Config
-from experiments.towns.lever_pages import write_levers
+from experiments.towns.lever_pages import PERSONS, write_levers
 from experiments.towns.network_pages import write_networks
 from experiments.towns.policy_pages import write_policy
 from experiments.towns.retrospective import HONEST
@@ -13,7 +13,6 @@ from experiments.towns.scores import score_frame
 from experiments.towns.study import Result
 
 PAPER = "Mishchenko, Krayushkin, Mezhov, Bianchi (2024)"
-PERSONS = "persons"
 
 
 def write(run: report.Run, config: Config, result: Result) -> None:
@@ -32,11 +31,12 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(config, result),
+            "answer_figure": "levers",
             "accuracy": {k: float(v) for k, v in scores["accuracy"].items()},
             "mae": {k: float(v) for k, v in scores["mae"].items()},
             "networks_tried": int(result.past.honest.search.train_error.shape[1]),
             "seeds": config.keep,
-            "converged": True,
+            "converged": float((result.levers.status != 2).mean()),
         }
     )
 

@@ -1,54 +1,80 @@
-"""What a change of a factor that has happened did to the balances."""
+"""What a change of a factor that has happened did to the balances of the last year."""
+
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffmig import fit
+from diffmig import explain, fit
 from experiments.towns.inputs import Inputs
-from experiments.towns.networks import with_level
-from experiments.towns.outlook import Outlook
+from experiments.towns.networks import POOLED, with_level
+from experiments.towns.retrospective import CONDITIONAL, Retrospective
 
 
-def past_factor(inputs: Inputs, ahead: Outlook, frozen: np.ndarray) -> int:
-    """The free kept factor that has moved most since the first training year, in its spread."""
-    values = inputs.factors[:, :, ahead.networks.kept]
-    first = ahead.networks.problems[0].train[0]
-    moved = np.abs(values[:, -1] - values[:, first]).mean(axis=0)
-    spread = values.std(axis=(0, 1))
-    return int(
-        np.argmax(np.where(frozen | (spread == 0), -1.0, moved / np.maximum(spread, 1e-300)))
-    )
+class PastChange(NamedTuple):
+    """The free kept factor that has moved most, and what that did.
 
-
-def past_effect(inputs: Inputs, ahead: Outlook, number: int, factor: int) -> np.ndarray:
-    """Model with the actual factors less the model had one of them stayed, persons, [member, town].
-
-    Actual less no-decision path, the residual of the model kept in both: so only the model's answer
-    to the factor counts.
+    Attributes:
+        factor: index among all factors.
+        since: index of the year in which it would have stayed.
+        found: with leaves [town], persons in the last year; networks that have not seen that year.
     """
-    networks = ahead.networks
-    p, last = networks.problems[number], inputs.years.size - 1
-    actual = inputs.factors[p.towns, last][:, networks.kept]
+
+    factor: int
+    since: int
+    found: explain.PastEffect
+
+
+def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> PastChange:
+    """The last year as it was against the same year had one factor stayed as it once was.
+
+    Residuals are those of all test years and towns with the factors given, as rates.
+    """
+    last = int(past.years[-1])
+    problems = [
+        (number, p)
+        for number, p in enumerate(past.honest.problems)
+        if p.test == last and p.cluster != POOLED
+    ]
+    since = int(problems[0][1].train[0])
+    moved = _most_moved(inputs, past.honest.kept, since, fixed)
+    actual = inputs.factors[:, last][:, past.honest.kept]
     stayed = actual.copy()
-    stayed[:, factor] = inputs.factors[p.towns, p.train[0]][:, networks.kept[factor]]
-    ensemble = networks.ensemble(number)
-    both = [
-        np.asarray(
-            balances(
-                ensemble,
-                jnp.asarray(with_level(networks, inputs, p.towns, x, last)),
-                jnp.asarray(inputs.scale[p.towns]),
+    stayed[:, moved] = inputs.factors[:, since][:, past.honest.kept[moved]]
+    off = jnp.asarray(((past.actual - past.forecasts[CONDITIONAL]) / inputs.scale).ravel())
+    parts = []
+    for number, p in problems:
+        ensemble, scale = past.honest.ensemble(number), jnp.asarray(inputs.scale[p.towns])
+        both = [
+            with_level(past.honest, inputs, p.towns, x[p.towns], last) for x in (actual, stayed)
+        ]
+        parts.append(
+            explain.past_effect(
+                partial(_persons, ensemble, scale),
+                jnp.arange(past.honest.search.kept.shape[1]),
+                jnp.asarray(inputs.balance[p.towns, last]),
+                jnp.asarray(both[0]),
+                jnp.asarray(both[1]),
+                residuals=off[:, None] * scale[None],
             )
         )
-        for x in (actual, stayed)
-    ]
-    return both[0] - both[1]
+    order = np.argsort(np.concatenate([p.towns for _, p in problems]))
+    found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *jax.device_get(parts))
+    return PastChange(int(past.honest.kept[moved]), since, found)
 
 
-@jax.jit
-def balances(ensemble: fit.NetworkEnsemble, x: Array, scale: Array) -> Array:
-    """Persons, [member, town]."""
-    out = fit.predict_ensemble(ensemble, x)
-    return out * jnp.broadcast_to(scale, out.shape)
+def _persons(ensemble: fit.NetworkEnsemble, scale: Array, member: Array, x: Array) -> Array:
+    """Balances [town] by one member for inputs [town, input]."""
+    return fit.predict_ensemble(ensemble, x)[member] * scale
+
+
+def _most_moved(inputs: Inputs, kept: np.ndarray, since: int, fixed: tuple[str, ...]) -> int:
+    """Index among the kept of the free factor that has moved most, in its spread."""
+    values = inputs.factors[:, :, kept]
+    moved = np.abs(values[:, -1] - values[:, since]).mean(axis=0)
+    spread = values.std(axis=(0, 1))
+    held = np.array([inputs.names[i] in fixed for i in kept]) | (spread == 0)
+    return int(np.argmax(np.where(held, -1.0, moved / np.maximum(spread, 1e-300))))

@@ -13,6 +13,7 @@ from experiments.towns.explanation import Explanation, Recovery, explain_network
 from experiments.towns.inputs import Inputs
 from experiments.towns.levers import Levers, pull_levers
 from experiments.towns.outlook import Outlook, look_ahead
+from experiments.towns.past import PastChange, past_change
 from experiments.towns.retrospective import HONEST, Retrospective, retrospective
 from experiments.towns.structure import (
     Memory,
@@ -34,6 +35,7 @@ class Result(NamedTuple):
     outlook: Outlook
     explanation: Explanation
     levers: Levers
+    past_change: PastChange
     recovery: Recovery | None
 
 
@@ -58,5 +60,6 @@ def run(
         outlook=outlook,
         explanation=explanation,
         levers=pull_levers(config, inputs, outlook),
+        past_change=past_change(inputs, past, config.fixed),
         recovery=recovered(inputs, structure, explanation, past.forecasts[HONEST], past.years),
     )

@@ -13,7 +13,7 @@ from experiments.towns import inputs, networks, paths, retrospective, structure
 from experiments.towns.answers import answer
 from experiments.towns.claims import ledger_entries
 from experiments.towns.config import VARIANTS, Config
-from experiments.towns.lever_pages import lever_frame
+from experiments.towns.lever_frames import lever_frame
 from experiments.towns.levers import SETTLED
 from experiments.towns.scores import accuracy, score_frame
 from experiments.towns.study import run

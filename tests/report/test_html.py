@@ -74,7 +74,15 @@ def write_run(out: Path, variant: str, **metrics: Any) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("out")
     runs = [
-        write_run(out, "base", question=HOSTILE, answer="Yes, 4.9 %", converged=True, mape=np.inf),
+        write_run(
+            out,
+            "base",
+            question=HOSTILE,
+            answer="Yes, 4.9 %",
+            answer_figure="bars",
+            converged=True,
+            mape=np.inf,
+        ),
         write_run(
             out, "literal", question="Again?", answer=HOSTILE, converged={"a": 0.85, "b": 1.0}
         ),
@@ -96,7 +104,7 @@ def test_page_needs_nothing_but_itself(report: tuple[Path, str]) -> None:
     assert not {"link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
     links = [a.get("src") or a.get("href") or "" for t, a in page.tags if t in ("img", "a")]
     assert all(link.startswith(("data:image/png;base64,", "#run-")) for link in links)
-    assert sum(link.startswith("data:") for link in links) == 2
+    assert sum(link.startswith("data:") for link in links) == 3  # two runs, one shown as an answer
     assert "url(" not in report[1]
     assert "@import" not in report[1]
     metas = [attributes for tag, attributes in page.tags if tag == "meta"]
@@ -110,6 +118,7 @@ def test_answers_sections_and_doubts_are_shown(report: tuple[Path, str]) -> None
     html = report[1]
     page = Page(html)
     assert html.index("Yes, 4.9 %") < html.index("Claims ledger") < html.index('id="run-1"')
+    assert html.index("Yes, 4.9 %") < html.index("<img") < html.index("Claims ledger")
     run = html[html.index('id="run-1"') : html.index('id="run-2"')]
     order = ["<h3>", "Drawn from figures/bars.parquet", "First 200 of 205 rows", "In tables/aside"]
     assert sorted(order, key=run.index) == order
