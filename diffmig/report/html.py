@@ -119,9 +119,7 @@ def _read_run(folder: Path, anchor: str) -> dict[str, Any]:
             _read_json(folder / "environment.json"), indent=2, ensure_ascii=False
         ),
         "sections": sections,
-        "figure": next(
-            (s for s in sections if s["kind"] == "figure" and s["name"] == shown), None
-        ),
+        "figure": next((s for s in sections if s["kind"] == "figure" and s["name"] == shown), None),
     }
 
 

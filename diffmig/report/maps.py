@@ -11,10 +11,12 @@ from diffmig.report.figures import check_label, check_table, figure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_NAMES = 30
 _SMALLEST, _LARGEST = 12.0, 260.0  # square points
+_SIZE, _LINE, _LETTER, _GAP = 7.0, 9.0, 3.9, 3.0  # of labels, points
 
 
 def draw_places(
@@ -33,7 +35,8 @@ def draw_places(
             scale of colours.
         title, source: as in `figure`.
         value_label: "quantity, unit" of the colours.
-        names: places that are labelled; at most 30 keep a map readable.
+        names: places that are labelled, the first ones first; at most 30 keep a map readable. A
+            label that finds no room beside its place is left out.
 
     Returns:
         figure. Longitudes are narrowed by the cosine of the middle latitude, so that distances look
@@ -75,13 +78,9 @@ def draw_places(
             part.loc[~known, "longitude"], part.loc[~known, "latitude"], marker="x", c="#999999",
             s=14.0,
         )  # fmt: skip
-        for row in part[part["place"].isin(names)].itertuples():
-            axis.annotate(
-                str(row.place), (row.longitude, row.latitude), fontsize=7,
-                xytext=(3, 3), textcoords="offset points",
-            )  # fmt: skip
         axis.set_aspect(1.0 / np.cos(middle), adjustable="box")
         axis.margins(0.06)
+        _label(drawn, axis, part, names)
         if panel is not None:
             axis.set_title(str(panel), fontsize=12)
     assert points is not None
@@ -89,3 +88,33 @@ def draw_places(
     bar.set_label(value_label, fontsize=11)
     bar.ax.tick_params(labelsize=10)
     return drawn
+
+
+def _label(drawn: Figure, axis: Axes, part: pd.DataFrame, names: Sequence[str]) -> None:
+    """Names beside their points, at the first of four corners where no earlier one is."""
+    axis.apply_aspect()
+    rows = part[part["place"].isin(names)].drop_duplicates("place")
+    points = rows[["longitude", "latitude"]].to_numpy(float)
+    printed = axis.transData.transform(points) * 72.0 / drawn.dpi
+    where = dict(zip(rows["place"], zip(points, printed, strict=True), strict=True))
+    taken: list[tuple[float, float, float, float]] = []
+    for name in (n for n in names if n in where):
+        at, (x, y) = where[name]
+        width = _LETTER * len(str(name))
+        for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            left = x + _GAP if right > 0 else x - _GAP - width
+            low = y + _GAP if up > 0 else y - _GAP - _LINE
+            box = (left, low, left + width, low + _LINE)
+            if any(_overlap(box, other) for other in taken):
+                continue
+            taken.append(box)
+            axis.annotate(
+                str(name), (at[0], at[1]), fontsize=_SIZE, xytext=(right * _GAP, up * _GAP),
+                textcoords="offset points", ha="left" if right > 0 else "right",
+                va="bottom" if up > 0 else "top",
+            )  # fmt: skip
+            break
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

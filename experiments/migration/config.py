@@ -21,6 +21,8 @@ class Config:
         closed: whether balances sum to zero by construction; "auto" looks.
         kernel: decay of the distance term: exp(-d/l) or (1 + d/l)^-2.
         kernel_length: l, km; 0: the median distance to the third nearest place.
+        neighbours: k; weights are kept between places of which one is among the k nearest of the
+            other; 0: between all.
         similarity: whether the similarity term is there (correlations of training years); places
             beyond 400 share too few years for it, and it is left out.
         age: whether the age term is there: needs ages or the column below.
@@ -50,6 +52,7 @@ class Config:
     closed: Literal["auto", "yes", "no"] = "auto"
     kernel: Literal["exponential", "power"] = "exponential"
     kernel_length: float = 0.0
+    neighbours: int = 0
     similarity: bool = True
     age: bool = True
     immobility_column: str = ""
@@ -83,6 +86,8 @@ class Config:
             raise ValueError(f"horizons: expected years ahead >= 1, got {self.horizons}")
         if self.kernel_length < 0:
             raise ValueError(f"kernel_length: expected km >= 0, got {self.kernel_length}")
+        if self.neighbours < 0:
+            raise ValueError(f"neighbours: expected 0 (all) or more, got {self.neighbours}")
         if self.smoothness not in (0.5, 1.5, 2.5):
             raise ValueError(f"smoothness: expected 0.5, 1.5 or 2.5, got {self.smoothness}")
         if self.target_share <= 0:

@@ -59,8 +59,12 @@ def kernel_weights(config: Config, inputs: Inputs) -> Array:
     distance = mg.distance_matrix(inputs.latitude, inputs.longitude)
     length = kernel_length(config, inputs)
     if config.kernel == "exponential":
-        return mg.exponential_kernel(distance, length)
-    return mg.power_kernel(distance, length, 2.0)
+        weights = mg.exponential_kernel(distance, length)
+    else:
+        weights = mg.power_kernel(distance, length, 2.0)
+    if 0 < config.neighbours < len(inputs.places) - 1:
+        return mg.keep_nearest(weights, config.neighbours)
+    return weights
 
 
 def build_system(config: Config, inputs: Inputs, training: np.ndarray) -> System:
@@ -75,7 +79,7 @@ def build_system(config: Config, inputs: Inputs, training: np.ndarray) -> System
         notes.append(
             f"the distance kernel falls into {apart.max() + 1} parts that do not act on each "
             f"other{'; alone: ' + ', '.join(small[:5]) if small else ''}; a larger "
-            "--config.kernel-length joins them"
+            "--config.kernel-length or more --config.neighbours join them"
         )
     similar = config.similarity and num_places <= MOST_PLACES
     if config.similarity and not similar:

@@ -40,6 +40,20 @@ def test_states_are_a_closed_system(known):
     assert not inputs.load(None, replace(TINY, balance="net")).closed
 
 
+def test_only_neighbours_act_where_asked(known):
+    every, near = (
+        np.asarray(system.kernel_weights(replace(TINY, neighbours=k), known)) for k in (0, 4)
+    )
+    kept = near > 0
+    assert (every > 0).sum() == 51 * 50
+    assert 51 * 4 <= kept.sum() < 51 * 9
+    assert (kept.sum(axis=1) >= 4).all()
+    np.testing.assert_array_equal(near[kept], every[kept])
+    np.testing.assert_array_equal(near, near.T)
+    with pytest.raises(ValueError, match="neighbours"):
+        replace(TINY, neighbours=-1)
+
+
 def test_the_solution_stays_closed_and_solves_the_equation(result, known):
     found = result.fits.estimates[SMOOTHER]
     np.testing.assert_allclose(known.scale @ np.asarray(found.balance), 0.0, atol=1e-6)

@@ -33,6 +33,29 @@ def test_positions_sizes_and_sides_of_the_scale():
     assert len(png_bytes(drawn)) > 10_000
 
 
+def test_labels_do_not_lie_on_each_other():
+    rng = np.random.default_rng(0)
+    places = [f"settlement {i}" for i in range(24)]
+    crowd = pd.DataFrame(
+        {
+            "place": places,
+            "latitude": 50.0 + np.r_[rng.uniform(size=12), 8.0 * rng.uniform(size=12)],
+            "longitude": 60.0 + np.r_[rng.uniform(size=12), 12.0 * rng.uniform(size=12)],
+            "value": rng.normal(size=24),
+        }
+    )
+    drawn = draw_places(crowd, names=places, **MAP)
+    drawn.canvas.draw()
+    boxes = [text.get_window_extent() for text in drawn.axes[0].texts]
+    assert drawn.axes[0].texts[0].get_text() == "settlement 0"
+    assert 4 < len(boxes) < 24
+    for i, box in enumerate(boxes):
+        for other in boxes[:i]:
+            overlap = min(box.x1, other.x1) - max(box.x0, other.x0)
+            height = min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert overlap < 2.0 or height < 2.0
+
+
 def test_panels_share_one_scale():
     both = pd.concat([table(panel="own"), table(panel="spill-over", value=[0.1, -0.1, 0.0])])
     drawn = draw_places(both, **MAP)
