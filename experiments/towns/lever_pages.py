@@ -24,9 +24,10 @@ def write_levers(run: report.Run, config: Config, result: Result, source: str) -
             "the training years. Factors that no decision moves are held: "
             f"{', '.join(n for n in config.fixed if n in inputs.names) or 'none'}.",
             "Every answer is checked by a forward run of all networks; the share of networks for "
-            "which it suffices is given, and the changes that the networks ask for one by one. The "
-            "networks know associations, no causes: an answer says where to look, not what will "
-            "happen.",
+            "which it suffices is given (about half is what to expect of an answer for their mean: "
+            "ask for more per cent to have more of them agree), and the changes that the networks "
+            "ask for one by one. The networks know associations, no causes: an answer says where "
+            "to look, not what will happen.",
             f"{int((found.status == 0).sum())} of {len(inputs.towns)} towns can reach it, "
             f"{int((found.status == 1).sum())} cannot within these bounds (the most that was found "
             f"is listed), in {int((found.status == 2).sum())} the search did not settle.",
