@@ -35,6 +35,20 @@ def files(config: Columns) -> tuple[Path, ...]:
     return (Path(config.coordinates),) if config.coordinates else ()
 
 
+def check_factors(config: Columns, names: Sequence[str]) -> None:
+    """Nothing if these columns can serve as factors.
+
+    Raises:
+        DataError: the target or its scale is among them.
+    """
+    parts = {config.balance_column, config.population_column, "balance", "population"}
+    if taken := sorted(parts.intersection(names)):
+        raise problem(
+            f"{', '.join(taken)}: the balance is the target and population its scale, no factors",
+            "name other columns",
+        )
+
+
 def read(
     data_file: Path,
     config: Columns,

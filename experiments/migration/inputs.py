@@ -57,6 +57,7 @@ def load(data_file: Path | None, config: Config) -> Inputs:
     Raises:
         DataError: a file cannot be read, or the choices do not fit the data.
     """
+    settlements.check_factors(config, config.features)
     if data_file is None:
         return make_inputs(config, *_packaged(config))
     extra = [*config.features, *([config.immobility_column] if config.immobility_column else [])]
@@ -127,10 +128,6 @@ def _features(config: Config, panel: data.Panel) -> tuple[tuple[str, ...], np.nd
     if missing:
         raise settlements.problem(
             f"features {missing} are not among {list(panel.names[1:])}", "set --config.features"
-        )
-    if "balance" in wanted:
-        raise settlements.problem(
-            "the balance itself is the target", "take it out of --config.features"
         )
     whole = {name: bool(panel.mask[:, :, panel.names.index(name)].all()) for name in wanted}
     notes = [f"feature {name} is left out: it has gaps" for name, ok in whole.items() if not ok]

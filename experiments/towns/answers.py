@@ -18,6 +18,10 @@ def kept_words(result: Result) -> str:
     return f"Kept: {', '.join(now)}; from the years before the tests: {alike}."
 
 
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.0f} %" if accuracy > -1.0 else "less than -100 %"
+
+
 def answer(config: Config, result: Result) -> str:
     """One paragraph for the head of the report."""
     inputs = result.inputs
@@ -28,8 +32,8 @@ def answer(config: Config, result: Result) -> str:
     verdict = "no proven difference" if p >= 0.05 else "a proven difference"
     parts = [
         f"{len(inputs.towns)} towns ({inputs.source.split(';')[0]}).",
-        f"As described, networks that the test year picks have an accuracy of {100 * picked:.0f} % "
-        f"on it and {100 * later:.0f} % a year later.",
+        f"As described, networks that the test year picks have an accuracy of {_percent(picked)} "
+        f"on it and {_percent(later)} a year later.",
         f"Honest networks miss the balance by {error[HONEST]:.0f} persons, the last value by "
         f"{error[LAST]:.0f} (p {p:.2f}: {verdict}).",
     ]

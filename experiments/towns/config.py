@@ -85,10 +85,14 @@ class Config:
             )
         if not 1 <= self.max_factors <= 12:
             raise ValueError(f"max_factors: expected 1 to 12, got {self.max_factors}")
-        if self.percent == 0 or self.decay < 0 or self.num_resamples < 4:
+        if not self.percent > 0:
             raise ValueError(
-                "expected percent other than 0, decay >= 0, num_resamples >= 4, got "
-                f"{self.percent}, {self.decay}, {self.num_resamples}"
+                f"percent: expected by how much the balance is to rise, above 0, got {self.percent}"
+            )
+        if self.decay < 0 or self.num_resamples < 4:
+            raise ValueError(
+                "expected decay >= 0 and num_resamples >= 4, got "
+                f"{self.decay} and {self.num_resamples}"
             )
 
 

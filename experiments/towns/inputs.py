@@ -60,6 +60,7 @@ def load(data_file: Path | None, config: Config) -> Inputs:
     Raises:
         DataError: a file cannot be read, or the choices do not fit the data.
     """
+    settlements.check_factors(config, config.factors)
     if data_file is None:
         return _packaged(config)
     if not config.factors:
@@ -86,10 +87,6 @@ def make_inputs(
         there = [n for n in panel.names if n not in _NO_FACTORS]
         raise settlements.problem(
             f"factors {missing or 'none'}; the data have {there}", "set --config.factors"
-        )
-    if set(wanted) & set(_NO_FACTORS):
-        raise settlements.problem(
-            "the balance is the target and population its scale", "name other factors"
         )
     at = [panel.names.index(name) for name in wanted]
     seen = panel.mask[:, :, at]

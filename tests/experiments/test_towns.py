@@ -188,6 +188,7 @@ def begin(path, config):
     [
         (lambda t: t, {}, "no factors are named"),
         (lambda t: t, {"factors": ("salary",)}, "salary"),
+        (lambda t: t, {"factors": ("wage", "balance")}, "is the target"),
         (lambda t: t[t.place < "town 3"], {"factors": ("wage", "jobs")}, "3 towns"),
         (lambda t: t[t.year < 2017], {"factors": ("wage", "jobs")}, "5 years"),
         (lambda t: t.assign(wage=1.0), {"factors": ("wage",)}, "no factor changes"),
@@ -216,7 +217,9 @@ def test_years_with_gaps_are_left_out_with_a_note(tmp_path):
 
 
 def test_choices_are_checked():
-    for wrong in ({"num_clusters": 0}, {"training_years": 1}, {"percent": 0}, {"max_factors": 13}):
+    for wrong in (
+        {"num_clusters": 0}, {"training_years": 1}, {"percent": -10.0}, {"max_factors": 13}
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="expected"):
             Config(**wrong)
 
