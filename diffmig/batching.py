@@ -1,19 +1,27 @@
 """The one place for large batches: devices outside, cache-sized blocks inside, innermost vmap or
-arrays whose last axis is the batch."""
+arrays whose last axis is the batch.
 
+The same calls serve several processes, joined by `diffmig.runtime.join_processes`: each makes them
+in the same order with equal arrays, and each device computes its share.
+"""
+
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 BATCH_AXIS = "batch"
 
 
 def batch_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """One-dimensional mesh over `devices` (default: all), its axis named `BATCH_AXIS`."""
+    """One-dimensional mesh over `devices` (default: all, of all joined processes), its axis named
+    `BATCH_AXIS`.
+    """
     return jax.make_mesh(
         (len(devices or jax.devices()),),
         (BATCH_AXIS,),
@@ -29,6 +37,7 @@ def batched(
     block: int | None = None,
     mesh: Mesh | None = None,
     remat: bool = False,
+    gather: bool = True,
 ) -> Any:
     """`fn` applied to every member of the leading axis of `xs`.
 
@@ -42,20 +51,26 @@ def batched(
         block: members per block; None runs each device's part as one block.
         mesh: one-dimensional mesh; None runs on one device.
         remat: recompute a block in the backward pass instead of storing its residuals.
+        gather: where devices of several processes share the batch, give every process the whole
+            result; False leaves global arrays cut over the devices, of which a process holds its
+            own part (`jax.experimental.multihost_utils.process_allgather` gathers them later).
 
     Returns:
         pytree of results, every leaf [member, ...].
 
     Raises:
-        ValueError: leaves differ in length, the batch is empty, `block` < 1 or `mesh` has more than
-            one axis.
+        ValueError: leaves differ in length, the batch is empty, `block` < 1, `mesh` has more than
+            one axis, unequal numbers of devices in its processes or none in this one, or without
+            `gather` members that devices of several processes cannot share equally.
 
     Notes:
         Differentiable where `fn` is. A short last block is filled with copies of the last member,
-        which are dropped. Devices exchange nothing if they share the members without remainder.
+        which are dropped. Devices exchange nothing if they share the members without remainder,
+        except that processes exchange results to gather them. Processes are not asked whether
+        their arrays are equal.
     """
     num_members = _num_members(xs)
-    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh)
+    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh, gather)
     run_block = jax.vmap(jax.checkpoint(fn) if remat else fn)
 
     def run_device(part: Any) -> Any:
@@ -72,13 +87,19 @@ def batched(
     # members are independent: no collective whose replication would need checking
     on_mesh = jax.shard_map(run_device, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
     out = on_mesh(_fill(xs, per_device * num_devices))
+    out = _gathered(out, mesh) if gather else out
     if per_device * num_devices == num_members:
         return out
     return jax.tree.map(lambda x: x[:num_members], out)
 
 
 def batched_last(
-    fn: Callable[..., Any], xs: Any, *, block: int | None = None, mesh: Mesh | None = None
+    fn: Callable[..., Any],
+    xs: Any,
+    *,
+    block: int | None = None,
+    mesh: Mesh | None = None,
+    gather: bool = True,
 ) -> Any:
     """`fn` applied to blocks of the last axis of `xs`, for functions that treat all members alike.
 
@@ -90,6 +111,7 @@ def batched_last(
         xs: pytree, every leaf [..., member].
         block: members per block; None runs each device's part as one block.
         mesh: one-dimensional mesh; None runs on one device.
+        gather: as `batched`.
 
     Returns:
         pytree of results, every leaf [..., member].
@@ -102,7 +124,7 @@ def batched_last(
         before; devices whose share is short get copies of the last member.
     """
     num_members = _num_members(xs, axis=-1)
-    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh)
+    num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh, gather)
 
     def run_device(part: Any) -> Any:
         if num_blocks == 1:
@@ -136,12 +158,15 @@ def batched_last(
         run_device, mesh=mesh, in_specs=(specs(filled),), out_specs=out_specs, check_vma=False
     )
     out = on_mesh(filled)
+    out = _gathered(out, mesh) if gather else out
     if per_device * num_devices == num_members:
         return out
     return jax.tree.map(lambda x: x[..., :num_members], out)
 
 
-def _cut(num_members: int, block: int | None, mesh: Mesh | None) -> tuple[int, int, int, int]:
+def _cut(
+    num_members: int, block: int | None, mesh: Mesh | None, gather: bool
+) -> tuple[int, int, int, int]:
     """Devices, members per device, members per block, blocks per device."""
     if block is not None and block < 1:
         raise ValueError(f"block: expected at least 1 member, got {block}")
@@ -150,9 +175,45 @@ def _cut(num_members: int, block: int | None, mesh: Mesh | None) -> tuple[int, i
             f"mesh: expected one axis, got {mesh.axis_names}; build it with batch_mesh()"
         )
     num_devices = 1 if mesh is None else mesh.size
+    several = mesh is not None and _spans_processes(mesh)
+    if several and not gather and num_members % num_devices:
+        raise ValueError(
+            f"xs: without gather expected a multiple of {num_devices} members, one part per "
+            f"device of all processes, got {num_members}; fill them up or gather"
+        )
     per_device = -(-num_members // num_devices)
     size = min(block or per_device, per_device)
     return num_devices, per_device, size, -(-per_device // size)
+
+
+def _spans_processes(mesh: Mesh) -> bool:
+    """Whether devices of several processes share `mesh`, which is then checked."""
+    counts = Counter(device.process_index for device in mesh.devices.flat)
+    if set(counts) == {jax.process_index()}:
+        return False
+    if jax.process_index() not in counts:
+        raise ValueError(
+            f"mesh: expected devices of this process, number {jax.process_index()}, got those of "
+            f"{sorted(counts)}; every process calls, with a mesh over devices of all"
+        )
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            "mesh: expected the same number of devices in every process, got "
+            f"{dict(sorted(counts.items()))}; start all with the same number, or give "
+            "batch_mesh() as many of each"
+        )
+    return True
+
+
+def _gathered(out: Any, mesh: Mesh) -> Any:
+    """`out` whole in every process; as it is where one process holds all of it."""
+    return _on_every_device(out, mesh) if _spans_processes(mesh) else out
+
+
+@partial(jax.jit, static_argnums=1)
+def _on_every_device(out: Any, mesh: Mesh) -> Any:
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: lax.with_sharding_constraint(x, whole), out)
 
 
 def _join(x: Any, length: int) -> Any:

@@ -1,5 +1,5 @@
 """Process-wide settings of an entry point (`main`, benchmarks): precision, devices, compilation
-cache, compile clock.
+cache, compile clock, processes that compute together.
 
 Importing this module changes nothing and does not import JAX; `configure` does both, once, before
 the first array.
@@ -70,6 +70,65 @@ def configure(
     cache.reset_cache()
     _start_clock()
     return folder
+
+
+def join_processes(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    timeout_seconds: int = 300,
+) -> int:
+    """Number of this process among those that compute together from here on, from 0.
+
+    Every process makes this call once, after `configure` and before its first array; it starts
+    JAX. `jax.devices()` are then those of all processes, and a mesh over them
+    (`diffmig.batching.batch_mesh()`) shares batches between processes. A process that writes files
+    should be number 0.
+
+    Args:
+        coordinator: "host:port" of process 0, which listens there; the same in all processes.
+        num_processes: how many there are.
+        process_id: which one this is, 0 <= process_id < num_processes.
+        timeout_seconds: JAX waits so long for process 0, and then ends this process.
+
+    Without arguments all three are those of the cluster environment in which JAX finds itself:
+    Slurm, Open MPI, Kubernetes or Cloud TPU.
+
+    Raises:
+        ValueError: some arguments without the others, an address without a port, a number out of
+            range, or no arguments outside a cluster.
+        RuntimeError: JAX has started or the processes are joined already.
+
+    Notes:
+        CPU devices of several processes exchange data by gloo, JAX's default
+        (`jax_cpu_collectives_implementation`).
+    """
+    given = (coordinator, num_processes, process_id)
+    alone = all(value is None for value in given)
+    if not alone and (coordinator is None or num_processes is None or process_id is None):
+        raise ValueError(
+            f"expected coordinator, num_processes and process_id or none of them, got {given}"
+        )
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
+        raise ValueError(f"coordinator: expected 'host:port', got {coordinator!r}")
+    if process_id is not None and not 0 <= process_id < (num_processes or 0):
+        raise ValueError(
+            f"expected 0 <= process_id < num_processes, got {process_id} and {num_processes}"
+        )
+
+    import jax
+
+    try:
+        jax.distributed.initialize(*given, initialization_timeout=timeout_seconds)
+    except ValueError as error:
+        if not alone:
+            raise
+        raise ValueError(
+            "no cluster environment found (Slurm, Open MPI, Kubernetes, Cloud TPU): give "
+            "coordinator 'host:port', num_processes and process_id"
+        ) from error
+    return jax.process_index()
 
 
 def _set_host_devices(jax: Any, count: int) -> None:

@@ -26,9 +26,8 @@ print(json.dumps({**runtime.compile_times()._asdict(), "dtype": str(value.dtype)
 
 
 def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {
-        k: v for k, v in os.environ.items() if k not in (runtime.CACHE_VARIABLE, "EQX_ON_ERROR")
-    }
+    own = (runtime.CACHE_VARIABLE, "EQX_ON_ERROR", "XLA_FLAGS")
+    kept = {k: v for k, v in os.environ.items() if k not in own}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True, text=True, timeout=120, env={**kept, **environment},
