@@ -32,7 +32,8 @@ def with_tables(text: str) -> str:
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     blocks = [
-        f"`python -m benchmarks.{name}` ({title})\n\n{_table(*rows(_read(name)))}"
+        f"<details><summary><code>python -m benchmarks.{name}</code>: {title}</summary>\n\n"
+        f"{_table(*rows(_read(name)))}\n\n</details>"
         for name, tables in TABLES.items()
         if (RESULTS / f"{name}.json").exists()
         for title, rows in tables
@@ -348,6 +349,34 @@ def _towns_inverse(rows: Rows) -> Table:
     return head, table
 
 
+def _gradients(rows: Rows) -> Table:
+    head = ["run", "by", "inputs", "forward", "gradient", "ratio", "working memory"]
+    head += ["central differences", "their error", "SALib: runs", "time", "status"]
+    table = []
+    for own in (row for row in rows if row["tool"] == "gradient"):
+        case = [own[key] for key in ("what", "by", "copies")]
+        by = {r["tool"]: r for r in rows if [r[key] for key in ("what", "by", "copies")] == case}
+        moved, peer = by.get("central differences"), by.get("SALib")
+        memory = [own[name] for name in ("forward_working_bytes", "working_bytes")]
+        table.append(
+            [
+                own["what"] + (f", {own['copies']} at once" if own["copies"] > 1 else ""),
+                own["by"],
+                f"{own['inputs']:,}",
+                _seconds(own["forward_seconds"]),
+                _seconds(own["seconds"]),
+                f"{own['ratio']:.1f}",
+                "" if None in memory else " to ".join(f"{m / 2**10:.0f}" for m in memory) + " KiB",
+                "" if moved is None else _seconds(moved["seconds"]),
+                "" if moved is None else f"{moved['differences_error']:.0e}",
+                "" if peer is None else f"{peer['runs_made']:,} for {peer['varied']} inputs",
+                "" if peer is None else _seconds(peer["seconds"]),
+                own["status"],
+            ]
+        )
+    return head, table
+
+
 def _seconds(seconds: float) -> str:
     """With the unit that leaves a readable number."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
@@ -392,6 +421,14 @@ TABLES: dict[str, tuple[tuple[str, Callable[[Rows], Table]], ...]] = {
         (
             "value and gradient of the sum of squared balances; ratio to the value alone",
             _ode_gradients,
+        ),
+    ),
+    "gradients": (
+        (
+            "reverse mode against forward runs; working memory of run and gradient as XLA plans "
+            "it; central differences by every input; SALib's samples until it knows shares of the "
+            "variance near the point, as the gradient does",
+            _gradients,
         ),
     ),
     "inverse": (
