@@ -10,6 +10,7 @@ import pandas as pd
 from jax import Array
 
 from diffmig.batching import batched
+from diffmig.explain._tidy import head, input_rows, labels_of, with_units
 
 
 class Sensitivity(NamedTuple):
@@ -127,6 +128,8 @@ def sensitivity_frame(
     level: float = 0.9,
     output_labels: Sequence[Any] | None = None,
     input_labels: Mapping[str, Sequence[Any]] | None = None,
+    input_units: Mapping[str, str] | None = None,
+    output_units: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
     """Tidy table of a Sensitivity: one row per output number and input number.
 
@@ -137,35 +140,36 @@ def sensitivity_frame(
             quantiles over the members whose value is finite.
         output_labels: one label per output number (such as years), flattened; None counts from 0.
         input_labels: the same by input name, for inputs that are arrays.
+        input_units: unit by input name.
+        output_units: unit by output label.
 
     Returns:
         DataFrame: output, input (path in the pytree, parts joined by "."), index (label in the
             input), value (of the input), gradient, elasticity; with `members` also gradient_low,
-            gradient_high, elasticity_low, elasticity_high, num_finite.
+            gradient_high, elasticity_low, elasticity_high, num_finite; input_unit and output_unit
+        where given.
 
     Raises:
-        ValueError: labels of another number, `level` out of range.
+        ValueError: labels of another number, labels or units of what is not there, `level` out of
+            range.
 
     Source: percentile bands over ensemble members.
     """
     if not 0 < level < 1:
         raise ValueError(f"level: expected a value in (0, 1), got {level}")
     out_shape = result.output.shape[1:] if members else result.output.shape
-    outputs = _labels(output_labels, int(np.prod(out_shape)), "output_labels")
+    outputs = labels_of(output_labels, int(np.prod(out_shape)), "output_labels")
     slopes, relatives = (jax.tree.leaves(tree) for tree in (result.gradient, result.elasticity))
     tables = []
-    for (path, leaf), slope, relative in zip(
-        jax.tree_util.tree_leaves_with_path(result.inputs), slopes, relatives, strict=True
+    values_of = [leaf[0] if members else leaf for leaf in jax.tree.leaves(result.inputs)]
+    rows_of = input_rows(
+        jax.tree.unflatten(jax.tree.structure(result.inputs), values_of), input_labels
+    )
+    for (name, index), leaf, slope, relative in zip(
+        rows_of, values_of, slopes, relatives, strict=True
     ):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        values = np.ravel(leaf[0] if members else leaf)
-        index = _labels((input_labels or {}).get(name), values.size, f"input_labels[{name!r}]")
-        columns = {
-            "output": np.repeat(outputs, values.size),
-            "input": name,
-            "index": np.tile(index, len(outputs)),
-            "value": np.tile(values, len(outputs)),
-        }
+        values = np.ravel(leaf)
+        columns = head(outputs, name, index) | {"value": np.tile(values, len(outputs))}
         flat = {
             key: np.asarray(x, float).reshape(-1, len(outputs) * values.size)
             for key, x in (("gradient", slope), ("elasticity", relative))
@@ -175,7 +179,7 @@ def sensitivity_frame(
         if members:
             columns["num_finite"] = np.isfinite(flat["gradient"]).sum(axis=0)
         tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
+    return with_units(pd.concat(tables, ignore_index=True), input_units, output_units)
 
 
 def _band_columns(name: str, rows: np.ndarray, level: float) -> dict[str, np.ndarray]:
@@ -187,11 +191,3 @@ def _band_columns(name: str, rows: np.ndarray, level: float) -> dict[str, np.nda
             finite[:, known], [0.5, (1 - level) / 2, (1 + level) / 2], axis=0
         )
     return dict(zip((name, f"{name}_low", f"{name}_high"), bands, strict=True))
-
-
-def _labels(labels: Sequence[Any] | None, number: int, name: str) -> list[Any]:
-    if labels is None:
-        return list(range(number))
-    if len(labels) != number:
-        raise ValueError(f"{name}: expected {number} labels, got {len(labels)}")
-    return list(labels)
