@@ -9,6 +9,8 @@ Source: Salmon, Moraes, Dror, Shaw 2011, Parallel random numbers: as easy as 1, 
 13 rounds pass BigCrush, 20 is the authors' default with a safety margin).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
 
 
+@partial(jax.jit, static_argnames="rounds")  # traced once for all the places that draw
 def threefry_2x32(
     key_words: Array, x0: Array, x1: Array, rounds: int = ROUNDS
 ) -> tuple[Array, Array]:

@@ -1,7 +1,9 @@
 """Networks of many widths in one batch: padded to a bucket, masked to the true width."""
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -26,6 +28,7 @@ def unit_mask(units: Array, width: int, dtype: jnp.dtype) -> Array:
     return (jnp.arange(width, dtype=jnp.int32) < units).astype(dtype)
 
 
+@partial(jax.jit, static_argnames=("shape", "dtype"))  # drawn once a weight, traced once a shape
 def glorot_uniform(
     key: Array, shape: tuple[int, int], fan_in: Array, fan_out: Array, dtype: jnp.dtype
 ) -> Array:
