@@ -7,6 +7,7 @@ with the member axis last, hidden layers padded to a common width.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -132,6 +133,7 @@ def network_outputs(
     return _outputs(weights, architecture, reach, jnp.matmul(repeated, weights.first))
 
 
+@jax.jit  # traced once for all levers, lanes and derivatives
 def _outputs(
     weights: Weights, architecture: Architecture, reach: OutputRange, signal: Array
 ) -> Array:

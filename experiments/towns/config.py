@@ -108,7 +108,13 @@ VARIANTS = {
         screening="critical",
     ),
     "counties": replace(
-        BASE, source="counties", factors=_CENSUS, screening="critical", hidden=(1, 2, 3, 5)
+        BASE,
+        source="counties",
+        factors=_CENSUS,
+        screening="critical",
+        hidden=(1, 3),
+        starts=1,
+        max_steps=100,
     ),
 }
 
