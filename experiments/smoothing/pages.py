@@ -25,7 +25,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": frames.answer(result),
-            "answer_figure": "study_1",
+            "answer_figure": "study_0",
             "num_series": sum(len(s.history.names) for s in result.scores),
             "num_skipped": len(result.inputs.skipped),
             "converged": 1.0,
