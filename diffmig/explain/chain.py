@@ -72,7 +72,9 @@ class ChainRegion(NamedTuple):
         labour_share: labour resources per inhabitant of an age, [age].
         mortality: mu, 1/year, [year, cohort]; cohorts as in `cohort_component`, one more than ages.
         fertility: births per inhabitant and year, sexes together, [year, age].
-        migrant_ages: share of each cohort in net migration, [cohort], sum 1.
+        migrant_ages: intensity of migration by cohort, 1, [cohort], >= 0, not all 0, any scale: it
+            shares out the balance together with the persons there, those born in the year counting
+            half of age 0.
     """
 
     amounts: Array
@@ -179,8 +181,8 @@ def joined_chain(
 
     Notes:
         Pure and differentiable in everything, forwards and backwards; run it under `jax.vmap` or
-        `batched` for many sets of parameters. Nothing keeps a balance from being larger than the
-        ages that leave: negative persons show that the assumptions do not fit together.
+        `batched` for many sets of parameters. A loss larger than the ages that leave makes persons
+        negative: the assumptions do not fit together then.
 
     Source: a composition made for diffmig; each link names its own.
     """
@@ -245,7 +247,7 @@ def chain_step(
         state.population[:, None],
         drivers.mortality[None, :, None],
         drivers.fertility[None],
-        (balance * region.migrant_ages)[None, :, None],
+        (balance * _shares(region, state.population))[None, :, None],
     )
     assets = (1.0 - parameters.depreciation) * state.fixed_assets
     after = ChainState(
@@ -320,6 +322,12 @@ def _capital(
     )
     made = human_capital(parameters.capital, year, state.capital_per_head)
     return made.total[0], made.nodes[1]
+
+
+def _shares(region: ChainRegion, population: Array) -> Array:
+    """Share of each cohort in net migration, [cohort], sum 1."""
+    moving = region.migrant_ages * jnp.concatenate([0.5 * population[:1], population])
+    return moving / moving.sum()
 
 
 def _gap(parameters: ChainParameters, income: Array, elapsed: Array, gap: Gap) -> Array:

@@ -78,7 +78,7 @@ def rogers_castro(age: Array, peak_age: ArrayLike = 20.0) -> Array:
         peak_age: mu2, years; the peak lies 3.5 years above it.
 
     Returns:
-        m, 1, shape of `age`; shares of net migration after division by their sum.
+        m, 1, shape of `age`, up to a factor.
 
     Source: Rogers, Castro, 1981, Model migration schedules, IIASA RR-81-30, the standard schedule
     without a retirement peak: a1 = 0.02, alpha1 = alpha2 = 0.1, a2 = 0.06, lambda2 = 0.4,

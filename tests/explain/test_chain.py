@@ -43,7 +43,7 @@ def chain(case):  # noqa: F811
         labour_share=jnp.asarray(rng.uniform(0.1, 0.9, ages)),
         mortality=jnp.asarray(rng.uniform(0.01, 0.2, (years, ages + 1))),
         fertility=jnp.asarray(rng.uniform(0.0, 0.06, (years, ages))),
-        migrant_ages=ages_of_cohorts / ages_of_cohorts.sum(),
+        migrant_ages=ages_of_cohorts,
     )
     components = case.parameters.shares.size
     start = ChainState(
@@ -110,7 +110,8 @@ def loop(parameters, region, start, gap):
         )
         q, v, mean, _ = expm(flow) @ [q, v, 0.0, 1.0]
         balance = mean * people.sum() / 1e3
-        come = balance * movers
+        moving = movers * np.append(people[0] / 2, people)
+        come = balance * moving / moving.sum()
         mu = np.asarray(region.mortality[t])
         lived = -np.expm1(-mu) / mu  # of those who are there, and of those who come, evenly
         stay = (1 - lived) / mu
