@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
-from diffmig import explain, fit
+from diffmig import explain
 from experiments.towns.config import Config
 from experiments.towns.inputs import Inputs
+from experiments.towns.lever_programs import Towns, balances, solve, solve_together
 from experiments.towns.networks import with_level
 from experiments.towns.outlook import TREND, Outlook
 
@@ -53,18 +55,7 @@ class Levers(NamedTuple):
     cluster_status: np.ndarray
 
 
-class _Towns(NamedTuple):
-    """Towns of a cluster: inputs [town, input], persons per unit of the rate [town], bounds and
-    units of the changes, [town, kept]."""
-
-    x: Array
-    scale: Array
-    low: Array
-    high: Array
-    unit: Array
-
-
-def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
+def pull_levers(config: Config, inputs: Inputs, ahead: Outlook, mesh: Mesh | None) -> Levers:
     """All inverse questions; one program per size of cluster, all towns of it side by side.
 
     A change stays where the cluster's training rows have been; fixed factors do not move.
@@ -82,9 +73,9 @@ def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
     for number, p in enumerate(networks.problems):
         ensemble = networks.ensemble(number)
         group = _group(inputs, ahead, number, frozen)
-        own = np.asarray(_balances(ensemble, group.x, group.scale)).mean(axis=0)
+        own = np.asarray(balances(ensemble, group.x, group.scale)).mean(axis=0)
         goal = 0.01 * config.percent * np.abs(own)
-        parts = _solve(ensemble, _fill(group, most), _fill(jnp.asarray(goal), most))
+        parts = solve(ensemble, _fill(group, most), _fill(jnp.asarray(goal), most), mesh)
         found, single, members = _cut(parts, p.towns.size)
         baseline[p.towns], target[p.towns] = own, goal
         change[p.towns], status[p.towns] = found.change, found.status
@@ -96,7 +87,7 @@ def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
         low[p.towns], high[p.towns] = np.quantile(np.asarray(single), SHARES, axis=0)
         whole = 0.01 * config.percent * abs(own.sum())
         counted = jnp.arange(most) < p.towns.size
-        together = _solve_together(ensemble, _fill(group, most), counted, jnp.asarray(whole))
+        together = solve_together(ensemble, _fill(group, most), counted, jnp.asarray(whole))
         clusters["change"].append(np.asarray(together.change)[: p.towns.size].mean(axis=0))
         clusters["response"].append(float(together.response))
         clusters["target"].append(whole)
@@ -108,7 +99,7 @@ def pull_levers(config: Config, inputs: Inputs, ahead: Outlook) -> Levers:
     )  # fmt: skip
 
 
-def _group(inputs: Inputs, ahead: Outlook, number: int, frozen: np.ndarray) -> _Towns:
+def _group(inputs: Inputs, ahead: Outlook, number: int, frozen: np.ndarray) -> Towns:
     networks = ahead.networks
     p, count = networks.problems[number], networks.kept.size
     coming = ahead.factors[TREND][p.towns, 0][:, networks.kept]
@@ -117,7 +108,7 @@ def _group(inputs: Inputs, ahead: Outlook, number: int, frozen: np.ndarray) -> _
     low = np.minimum(np.asarray(box.low) - coming, 0.0)
     high = np.maximum(np.asarray(box.high) - coming, 0.0)
     unit = np.maximum(rows.std(axis=0), 1e-12)
-    return _Towns(
+    return Towns(
         x=jnp.asarray(with_level(networks, inputs, p.towns, coming, inputs.years.size)),
         scale=jnp.asarray(inputs.scale[p.towns]),
         low=jnp.asarray(np.where(frozen, 0.0, low)),
@@ -137,62 +128,6 @@ def _fill(tree: Any, size: int) -> Any:
 
 
 def _cut(parts: tuple[Any, Array, Array], size: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    """The results of `_solve` without the filling."""
+    """The results of `solve` without the filling."""
     found, single, members = jax.device_get(parts)
     return jax.tree.map(lambda leaf: leaf[:size], found), single[:, :size], members[:, :size]
-
-
-def _gains(ensemble: fit.NetworkEnsemble, x: Array, scale: Array, change: Array) -> Array:
-    """What a change of the first inputs brings in one town, persons, [member]."""
-    moved = x.at[: change.shape[0]].add(change)
-    out = fit.predict_ensemble(ensemble, jnp.stack([moved, x]))
-    return (out[:, 0] - out[:, 1]) * scale
-
-
-@jax.jit
-def _balances(ensemble: fit.NetworkEnsemble, x: Array, scale: Array) -> Array:
-    """Persons, [member, town]."""
-    out = fit.predict_ensemble(ensemble, x)
-    return out * jnp.broadcast_to(scale, out.shape)
-
-
-@jax.jit
-def _solve(
-    ensemble: fit.NetworkEnsemble, towns: _Towns, target: Array
-) -> tuple[explain.LeastChange, Array, Array]:
-    """Answers of the ensemble [town, ...] and of every member [member, town, kept]; gains of the
-    ensemble's answer by member [member, town]."""
-
-    def answer(pick: Array, town: _Towns, goal: Array) -> explain.LeastChange:
-        """`pick` weighs the members."""
-
-        def response(change: Array) -> Array:
-            return jnp.sum(pick * _gains(ensemble, town.x, town.scale, change))
-
-        return explain.least_change(response, town.unit, town.low, town.high, goal)
-
-    members = ensemble.weights.offset.shape[0]
-    mean = jnp.full(members, 1.0 / members, towns.x.dtype)
-    every = jax.vmap(answer, in_axes=(None, 0, 0))
-    found = every(mean, towns, target)
-    single = jax.vmap(lambda pick: every(pick, towns, target).change)(
-        jnp.eye(members, dtype=towns.x.dtype)
-    )
-    gains = jax.vmap(lambda town, change: _gains(ensemble, town.x, town.scale, change))(
-        towns, found.change
-    )
-    return found, single, gains.T
-
-
-@jax.jit
-def _solve_together(
-    ensemble: fit.NetworkEnsemble, towns: _Towns, counted: Array, target: Array
-) -> explain.LeastChange:
-    """Changes of all counted towns, each its own, that raise their sum."""
-
-    def response(change: Array) -> Array:
-        gains = jax.vmap(lambda town, x: _gains(ensemble, town.x, town.scale, x))(towns, change)
-        return jnp.sum(jnp.where(counted, jnp.mean(gains, axis=1), 0.0))
-
-    low, high = (jnp.where(counted[:, None], end, 0.0) for end in (towns.low, towns.high))
-    return explain.least_change(response, towns.unit, low, high, target)

@@ -13,6 +13,8 @@ from experiments.towns.inputs import Inputs
 from experiments.towns.networks import POOLED, with_level
 from experiments.towns.retrospective import CONDITIONAL, Retrospective
 
+MOST_RESIDUALS = 200
+
 
 class PastChange(NamedTuple):
     """The free kept factor that has moved most, and what that did.
@@ -31,7 +33,8 @@ class PastChange(NamedTuple):
 def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> PastChange:
     """The last year as it was against the same year had one factor stayed as it once was.
 
-    Residuals are those of all test years and towns with the factors given, as rates.
+    Residuals are those of all test years and towns with the factors given, as rates; of many
+    their quantiles.
     """
     last = int(past.years[-1])
     problems = [
@@ -44,7 +47,9 @@ def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> 
     actual = inputs.factors[:, last][:, past.honest.kept]
     stayed = actual.copy()
     stayed[:, moved] = inputs.factors[:, since][:, past.honest.kept[moved]]
-    off = jnp.asarray(((past.actual - past.forecasts[CONDITIONAL]) / inputs.scale).ravel())
+    off = ((past.actual - past.forecasts[CONDITIONAL]) / inputs.scale).ravel()
+    middle = (np.arange(MOST_RESIDUALS) + 0.5) / MOST_RESIDUALS
+    off = jnp.asarray(off if off.size <= MOST_RESIDUALS else np.quantile(off, middle))
     parts = []
     for number, p in problems:
         ensemble, scale = past.honest.ensemble(number), jnp.asarray(inputs.scale[p.towns])

@@ -59,7 +59,7 @@ def run(
         past=past,
         outlook=outlook,
         explanation=explanation,
-        levers=pull_levers(config, inputs, outlook),
+        levers=pull_levers(config, inputs, outlook, mesh),
         past_change=past_change(inputs, past, config.fixed),
         recovery=recovered(inputs, structure, explanation, past.forecasts[HONEST], past.years),
     )
