@@ -45,6 +45,10 @@ def answer(config: Config, result: Result) -> str:
         + (f": {', '.join(growing[:5])}{'...' if len(growing) > 5 else ''}." if growing else ".")
     )
     found = result.levers
+    kept = [inputs.names[i] for i in result.outlook.networks.kept]
+    if set(kept) <= set(config.fixed):
+        parts.append(f"What must change cannot be asked: no decision moves {', '.join(kept)}.")
+        return " ".join(parts)
     parts.append(
         f"A rise of each town's balance by {config.percent:g} % of its size within what its "
         f"cluster has shown can be reached in {int((found.status == 0).sum())} of "

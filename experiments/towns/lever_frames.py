@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.towns.networks import input_names
+from experiments.towns.past import PastChange
 from experiments.towns.study import Result
 
 
@@ -81,9 +82,9 @@ def cluster_lever_frame(result: Result) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def past_frame(result: Result) -> pd.DataFrame:
+def past_frame(result: Result, made: PastChange) -> pd.DataFrame:
     """Effect of the past change of a factor by town."""
-    found = result.past_change.found
+    found = made.found
     table = pd.DataFrame(
         {
             "town": result.inputs.towns,

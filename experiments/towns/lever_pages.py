@@ -4,6 +4,7 @@ from diffmig import report
 from experiments.towns import lever_frames as frames
 from experiments.towns.config import Config
 from experiments.towns.frames import scenario_frame, scenario_town_frame
+from experiments.towns.past import PastChange
 from experiments.towns.paths import RULES
 from experiments.towns.study import Result
 
@@ -66,16 +67,17 @@ def write_levers(run: report.Run, config: Config, result: Result, source: str) -
         "means over its towns.",
         units={"target": PERSONS, "brings": PERSONS}, source=source,
     )  # fmt: skip
-    _write_past(run, result, source)
+    if result.past_change is not None:
+        _write_past(run, result, result.past_change, source)
 
 
-def _write_past(run: report.Run, result: Result, source: str) -> None:
-    made, inputs = result.past_change, result.inputs
+def _write_past(run: report.Run, result: Result, made: PastChange, source: str) -> None:
+    inputs = result.inputs
     last, since = inputs.years[-1], inputs.years[made.since]
     factor = inputs.names[made.factor]
     sure = int(((made.found.positive > 0.95) | (made.found.positive < 0.05)).sum())
     run.write_table(
-        "past_effect", frames.past_frame(result),
+        "past_effect", frames.past_frame(result, made),
         f"Effect of what has happened: balance of {last} less the balance had {factor} stayed as "
         f"in {since}, by networks that have not seen {last}. Explained is what passed through "
         f"{factor}, low and high are 5 and 95 % of it over the networks; the whole effect adds "

@@ -30,11 +30,11 @@ class PastChange(NamedTuple):
     found: explain.PastEffect
 
 
-def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> PastChange:
+def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> PastChange | None:
     """The last year as it was against the same year had one factor stayed as it once was.
 
     Residuals are those of all test years and towns with the factors given, as rates; of many
-    their quantiles.
+    their quantiles. None where no kept factor is free.
     """
     last = int(past.years[-1])
     problems = [
@@ -44,6 +44,8 @@ def past_change(inputs: Inputs, past: Retrospective, fixed: tuple[str, ...]) -> 
     ]
     since = int(problems[0][1].train[0])
     moved = _most_moved(inputs, past.honest.kept, since, fixed)
+    if moved is None:
+        return None
     actual = inputs.factors[:, last][:, past.honest.kept]
     stayed = actual.copy()
     stayed[:, moved] = inputs.factors[:, since][:, past.honest.kept[moved]]
@@ -76,10 +78,12 @@ def _persons(ensemble: fit.NetworkEnsemble, scale: Array, member: Array, x: Arra
     return fit.predict_ensemble(ensemble, x)[member] * scale
 
 
-def _most_moved(inputs: Inputs, kept: np.ndarray, since: int, fixed: tuple[str, ...]) -> int:
+def _most_moved(inputs: Inputs, kept: np.ndarray, since: int, fixed: tuple[str, ...]) -> int | None:
     """Index among the kept of the free factor that has moved most, in its spread."""
     values = inputs.factors[:, :, kept]
     moved = np.abs(values[:, -1] - values[:, since]).mean(axis=0)
     spread = values.std(axis=(0, 1))
     held = np.array([inputs.names[i] in fixed for i in kept]) | (spread == 0)
+    if held.all():
+        return None
     return int(np.argmax(np.where(held, -1.0, moved / np.maximum(spread, 1e-300))))

@@ -35,7 +35,7 @@ class Result(NamedTuple):
     outlook: Outlook
     explanation: Explanation
     levers: Levers
-    past_change: PastChange
+    past_change: PastChange | None
     recovery: Recovery | None
 
 
