@@ -2,5 +2,5 @@
 
 from typing import Literal, get_args
 
-Name = Literal["grp", "regions", "human_capital", "migration", "smoothing", "towns"]
+Name = Literal["grp", "regions", "human_capital", "migration", "smoothing", "towns", "chain"]
 NAMES: tuple[Name, ...] = get_args(Name)

@@ -32,6 +32,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(config, result, effects),
+            "answer_figure": f"grp_of_{config.last_year + 1}",
             "label": LABEL,
             "gradient_error": result.gradient_error,
             "converged": float(result.gradient_error < 1e-6 and frames.all_sound(result)),
