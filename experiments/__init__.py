@@ -2,5 +2,7 @@
 
 from typing import Literal, get_args
 
-Name = Literal["grp", "regions", "human_capital", "migration", "smoothing", "towns", "chain"]
+Name = Literal[
+    "grp", "regions", "human_capital", "migration", "smoothing", "towns", "chain", "sensitivity"
+]
 NAMES: tuple[Name, ...] = get_args(Name)

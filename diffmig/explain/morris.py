@@ -87,14 +87,14 @@ def morris_trajectories(
 def _draw_trajectories(
     key: Array, num_trajectories: int, num_columns: int, num_levels: int
 ) -> Array:
-    half, columns = num_levels // 2, jnp.arange(num_columns)
+    half = num_levels // 2
 
     def draw(number: Array) -> Array:
         names = ("base", "direction", "order")
         keys = dict(zip(names, jax.random.split(fold_in(key, number), 3), strict=True))
         base = jax.random.randint(keys["base"], (num_columns,), 0, half)
         up = jax.random.bernoulli(keys["direction"], 0.5, (num_columns,))
-        rank = jax.random.permutation(keys["order"], columns)
+        rank = jnp.argsort(jax.random.uniform(keys["order"], (num_columns,)))
         moved = rank[None, :] < jnp.arange(num_columns + 1)[:, None]
         level = base[None, :] + jnp.where(moved == up[None, :], half, 0)
         return level.astype(jnp.result_type(float)) / (num_levels - 1)
