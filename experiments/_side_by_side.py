@@ -15,6 +15,7 @@ from experiments._command import has_gpu_plugin, usable_cores
 
 INTERRUPT_EVERY = 5.0  # seconds
 LEFT_OUT = 2  # exit code of an experiment whose data are not there
+LONG = ("grp", "migration", "towns")  # begin first, so that no core waits for them at the end
 ROOT = Path(__file__).parents[1]
 
 
@@ -32,7 +33,8 @@ def default_jobs(num_experiments: int) -> int:
 
 
 def run_side_by_side(names: Sequence[str], arguments: Sequence[str], jobs: int) -> list[Outcome]:
-    """Outcomes of `python -m experiments.<name> <arguments>`, in the order of `names`.
+    """Outcomes of `python -m experiments.<name> <arguments>`, in the order of `names`; those that
+    take longest start first.
 
     What they print appears at once, each line with the experiment's name. Ctrl-C reaches all of
     them; each keeps what it has for --resume.
@@ -65,9 +67,10 @@ def run_side_by_side(names: Sequence[str], arguments: Sequence[str], jobs: int) 
         return Outcome(name, process.wait(), "\n".join(messages[-20:]))
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(one, name) for name in names]
+        first = sorted(names, key=lambda name: name not in LONG)
+        futures = {name: pool.submit(one, name) for name in first}
         try:
-            return [future.result() for future in futures]
+            return [futures[name].result() for name in names]
         except KeyboardInterrupt:
             stopped.set()
             _interrupt(running)

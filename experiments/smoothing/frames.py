@@ -167,7 +167,7 @@ def study_answer(result: Result) -> str:
             parts.append(f"{kind} {better} better, {worse} worse of {len(own)} ({task})")
     series = sum(len(s.history.names) for s in result.scores)
     return (
-        f"{series} series of {len(result.scores)} sources, each rule against base models, equal "
+        f"{series} series of {len(result.scores)} source{'s' * (len(result.scores) > 1)}, each rule against base models, equal "
         f"weights and peers, paired tests after Holm's correction: {'; '.join(parts)}."
     )
 
