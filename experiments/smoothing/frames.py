@@ -166,9 +166,10 @@ def study_answer(result: Result) -> str:
             kind = "selection" if rule == "b" else "weights"
             parts.append(f"{kind} {better} better, {worse} worse of {len(own)} ({task})")
     series = sum(len(s.history.names) for s in result.scores)
+    sources = f"{len(result.scores)} source{'s' * (len(result.scores) > 1)}"
     return (
-        f"{series} series of {len(result.scores)} source{'s' * (len(result.scores) > 1)}, each rule against base models, equal "
-        f"weights and peers, paired tests after Holm's correction: {'; '.join(parts)}."
+        f"{series} series of {sources}, each rule against base models, equal weights and peers, "
+        f"paired tests after Holm's correction: {'; '.join(parts)}."
     )
 
 
