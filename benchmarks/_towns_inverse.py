@@ -178,17 +178,8 @@ def measure(options: InverseOptions) -> list[Row]:
         f"diffmig {count}": own_solver(problem, options, count) for count in counts
     }
     fns["scipy"] = lambda: one_by_one(problem, tolerance, options.places)
-    answers: dict[str, Any] = {}
-
-    def remembered(name: str, fn: Callable[[], Any]) -> Callable[[], Any]:
-        def call() -> Any:
-            answers[name] = fn()
-            return ()
-
-        return call
-
-    times = timing.time_together(
-        {name: remembered(name, fn) for name, fn in fns.items()},
+    times, answers = timing.with_answers(
+        fns,
         repeats=options.repeats,
         budget=options.budget,
     )

@@ -185,17 +185,8 @@ def measure(options: SearchOptions) -> list[Row]:
     }
     if options.peers and has_peer():
         fns["scikit-learn"] = peer_search(options, problems)
-    answers = {}
-
-    def remembered(name: str, fn: Callable[[], Any]) -> Callable[[], Any]:
-        def call() -> Any:
-            answers[name] = fn()
-            return ()
-
-        return call
-
-    times = timing.time_together(
-        {name: remembered(name, fn) for name, fn in fns.items()},
+    times, answers = timing.with_answers(
+        fns,
         repeats=options.repeats,
         budget=options.budget,
     )

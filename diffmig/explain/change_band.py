@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffmig.explain.least_change import LeastChange, least_change
+from diffmig.explain.least_change import NUM_ROUNDS, LeastChange, least_change
 from diffmig.fit.ensembles import Band, band
 
 
@@ -44,7 +44,7 @@ def least_change_band(
     target: ArrayLike,
     *,
     equal: bool = False,
-    num_rounds: int = 60,
+    num_rounds: int = NUM_ROUNDS,
     tolerance: float = 1e-8,
 ) -> LeastChangeBand:
     """The least change for the mean of an ensemble, and how far its members agree with it.

@@ -22,6 +22,7 @@ CHANGE_STATUS = (
     "response not finite",
 )
 
+NUM_ROUNDS = 100
 # Rounds after which searches that are done make room for the others: half of them are by then.
 _CLIMB_TURNS = (20,)
 _DESCENT_TURNS = (4, 4, 8)
@@ -70,7 +71,7 @@ def least_change(
     target: ArrayLike,
     *,
     equal: bool = False,
-    num_rounds: int = 100,
+    num_rounds: int = NUM_ROUNDS,
     tolerance: float = 1e-8,
 ) -> LeastChange:
     """The smallest change of levers that brings a response to its target.
@@ -136,7 +137,7 @@ def least_changes(
     targets: Array,
     *,
     equal: bool = False,
-    num_rounds: int = 100,
+    num_rounds: int = NUM_ROUNDS,
     tolerance: float = 1e-8,
     block: int | None = 128,
     mesh: Mesh | None = None,

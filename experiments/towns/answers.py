@@ -3,6 +3,7 @@
 import numpy as np
 
 from experiments.towns.config import Config
+from experiments.towns.networks import kept_names
 from experiments.towns.outlook import TREND
 from experiments.towns.retrospective import DESCRIBED, DESCRIBED_LATER, HONEST, LAST
 from experiments.towns.scores import score_frame
@@ -45,7 +46,7 @@ def answer(config: Config, result: Result) -> str:
         + (f": {', '.join(growing[:5])}{'...' if len(growing) > 5 else ''}." if growing else ".")
     )
     found = result.levers
-    kept = [inputs.names[i] for i in result.outlook.networks.kept]
+    kept = kept_names(result.outlook.networks, inputs)
     if set(kept) <= set(config.fixed):
         parts.append(f"What must change cannot be asked: no decision moves {', '.join(kept)}.")
         return " ".join(parts)

@@ -3,15 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from experiments.towns.networks import input_names
+from experiments.towns.networks import kept_names
 from experiments.towns.past import PastChange
 from experiments.towns.study import Result
+
+# by status of `explain.least_change`
+ANSWERS = ("reached", "cannot be reached", "not settled", "the networks' answer is not finite")
 
 
 def lever_frame(result: Result) -> pd.DataFrame:
     """A row per town."""
     found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
+    names = kept_names(result.outlook.networks, inputs)
     table: dict[str, object] = {
         "town": inputs.towns,
         "cluster": result.structure.clusters.label + 1,
@@ -19,7 +22,7 @@ def lever_frame(result: Result) -> pd.DataFrame:
         "target": found.target,
         "brings": found.response,
         "networks_agree": found.agree,
-        "answer": [("reached", "cannot be reached", "not settled")[s] for s in found.status],
+        "answer": [ANSWERS[s] for s in found.status],
     }
     for k, name in enumerate(names):
         table[name] = [
@@ -32,7 +35,7 @@ def lever_frame(result: Result) -> pd.DataFrame:
 def band_frame(result: Result) -> pd.DataFrame:
     """A row per town and factor, in standard deviations."""
     found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
+    names = kept_names(result.outlook.networks, inputs)
     rows = [
         (
             town,
@@ -48,7 +51,7 @@ def band_frame(result: Result) -> pd.DataFrame:
 def middle_frame(result: Result) -> pd.DataFrame:
     """Medians over the towns of a cluster that can reach their target."""
     found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
+    names = kept_names(result.outlook.networks, inputs)
     rows = []
     label = result.structure.clusters.label
     for cluster in range(label.max() + 1):
@@ -70,13 +73,12 @@ def middle_frame(result: Result) -> pd.DataFrame:
 def cluster_lever_frame(result: Result) -> pd.DataFrame:
     """A row per cluster."""
     found, inputs = result.levers, result.inputs
-    names = input_names(result.outlook.networks, inputs)[: found.change.shape[1]]
-    words = ("reached", "cannot be reached", "not settled")
+    names = kept_names(result.outlook.networks, inputs)
     table: dict[str, object] = {
         "cluster": np.arange(len(found.cluster_status)) + 1,
         "target": found.cluster_target,
         "brings": found.cluster_response,
-        "answer": [words[s] for s in found.cluster_status],
+        "answer": [ANSWERS[s] for s in found.cluster_status],
     }
     table |= {name: found.cluster_change[:, k] for k, name in enumerate(names)}
     return pd.DataFrame(table)

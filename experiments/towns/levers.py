@@ -29,7 +29,7 @@ class Levers(NamedTuple):
         change: of the kept factors, their units, [town, kept]; where the target cannot be reached,
             those that bring most.
         response: what the change brings, by a forward run, persons, [town].
-        status: 0 reached, 1 cannot be reached within the bounds, 2 not settled, [town].
+        status: index into `explain.CHANGE_STATUS`, [town].
         active: levers at a bound, bool [town, kept].
         low, high: changes of the members one by one, 5 and 95 %, [town, kept].
         agree: share of the members for which the change brings at least the target, [town].

@@ -190,4 +190,9 @@ def with_level(
 
 def input_names(networks: Networks, inputs: Inputs) -> list[str]:
     """Names of what the networks see."""
-    return [inputs.names[i] for i in networks.kept] + ["past level"] * networks.level
+    return kept_names(networks, inputs) + ["past level"] * networks.level
+
+
+def kept_names(networks: Networks, inputs: Inputs) -> list[str]:
+    """Names of the kept factors."""
+    return [inputs.names[i] for i in networks.kept]

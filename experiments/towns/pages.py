@@ -36,7 +36,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
             "mae": {k: float(v) for k, v in scores["mae"].items()},
             "networks_tried": int(result.past.honest.search.train_error.shape[1]),
             "seeds": config.keep,
-            "converged": float((result.levers.status != 2).mean()),
+            "converged": float((result.levers.status < 2).mean()),
         }
     )
 
