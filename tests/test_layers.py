@@ -17,7 +17,7 @@ ROOT = Path(diffmig.__file__).parents[1]
 CHAPTERS = diffmig.__all__
 # Chapters joined by | in the flow do not import each other.
 NEIGHBOURS = [{"towns", "migration", "human_capital", "smoothing", "networks"}]
-ROOT_MODULES = {"batching", "random", "runtime"}
+ROOT_MODULES = {"batching", "programs", "random", "runtime"}
 SOURCES = sorted((ROOT / "diffmig").rglob("*.py"))
 MAX_LINES = 420
 

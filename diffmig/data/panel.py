@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+
+from diffmig.programs import as_array
 
 from .errors import DataError, Problem, expectations, shorten
 
@@ -173,7 +174,7 @@ def to_device(values: np.ndarray) -> jax.Array:
             f"values: {values.dtype} would be truncated to {device_dtype}; call "
             "diffmig.runtime.configure(), which enables x64, before the first array"
         )
-    return jnp.asarray(values)
+    return as_array(values)
 
 
 def _positions(kind: str, wanted: Sequence[str], present: tuple[str, ...]) -> list[int]:

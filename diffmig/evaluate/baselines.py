@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -22,6 +21,7 @@ from diffmig.evaluate._arrays import (
     safe_ratio,
     safe_sqrt,
 )
+from diffmig.programs import one_program
 
 AR1_STATUS = ("stationary", "root not inside (-1, 1)", "constant series", "value not positive")
 
@@ -46,6 +46,7 @@ class AR1(NamedTuple):
     status: Array
 
 
+@one_program("horizon")
 def last_value(series: ArrayLike, horizon: int) -> Array:
     """Last value, held: forecast_h = series_n.
 
@@ -85,6 +86,7 @@ def one_step_last_value(series: ArrayLike) -> Array:
     return jnp.concatenate([jnp.full_like(series[..., :1], jnp.nan), series[..., :-1]], axis=-1)
 
 
+@one_program("horizon")
 def drift(series: ArrayLike, horizon: int) -> Array:
     """Line through the first and the last value, continued.
 
@@ -108,6 +110,7 @@ def drift(series: ArrayLike, horizon: int) -> Array:
     return series[..., -1:] + slope * _steps(series, horizon)
 
 
+@one_program("horizon")
 def linear_trend(series: ArrayLike, horizon: int) -> Array:
     """Least-squares line over all years, continued.
 
@@ -131,6 +134,7 @@ def linear_trend(series: ArrayLike, horizon: int) -> Array:
     return middle + slope * ((num_years - 1) / 2 + _steps(series, horizon))
 
 
+@one_program("horizon", "num_years")
 def mean_growth(series: ArrayLike, horizon: int, num_years: int) -> Array:
     """Compound mean growth of the last `num_years` years, continued.
 
@@ -157,6 +161,7 @@ def mean_growth(series: ArrayLike, horizon: int, num_years: int) -> Array:
     return jnp.where(positive, last * jnp.exp(log_growth * _steps(series, horizon)), jnp.nan)
 
 
+@one_program("horizon", "log_difference")
 def ar1(series: ArrayLike, horizon: int, *, log_difference: bool = False) -> AR1:
     """First-order autoregression by ordinary least squares with intercept.
 
@@ -204,7 +209,6 @@ def ar1(series: ArrayLike, horizon: int, *, log_difference: bool = False) -> AR1
     )
 
 
-@partial(jax.jit, static_argnames="horizon")
 def _ar1(series: Array, horizon: int) -> AR1:
     before, after = series[..., :-1], series[..., 1:]
     mean_before, mean_after = (jnp.mean(x, axis=-1) for x in (before, after))

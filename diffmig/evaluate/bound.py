@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from diffmig.evaluate._arrays import as_float, check_years, safe_sqrt
 from diffmig.evaluate.printed import half_unit, parse_printed
+from diffmig.programs import one_program
 
 
 class PairCheck(NamedTuple):
@@ -50,6 +51,7 @@ class PairCheck(NamedTuple):
         return "MAPE and R2 cannot both be true on these years"
 
 
+@one_program()
 def r2_bound_given_mape(
     mape: ArrayLike, actual: ArrayLike, *, mean: ArrayLike | None = None
 ) -> Array:
@@ -75,6 +77,7 @@ def r2_bound_given_mape(
     return 1 - (actual.shape[-1] * mape / 100) ** 2 / weight / total
 
 
+@one_program()
 def mape_bound_given_r2(
     r2: ArrayLike, actual: ArrayLike, *, mean: ArrayLike | None = None
 ) -> Array:

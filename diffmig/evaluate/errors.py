@@ -17,8 +17,10 @@ from diffmig.evaluate._arrays import (
     safe_ratio,
     safe_sqrt,
 )
+from diffmig.programs import one_program
 
 
+@one_program()
 def mape(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = None) -> Array:
     """Mean absolute percentage error.
 
@@ -48,6 +50,7 @@ def mape(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = Non
     return jnp.where(defined, 100 * _observed_mean(share, observed), jnp.nan)
 
 
+@one_program()
 def r2(
     actual: ArrayLike,
     forecast: ArrayLike,
@@ -84,6 +87,7 @@ def r2(
     return 1 - safe_ratio(residual, total, total > rounding_level(actual, actual.shape[-1]))
 
 
+@one_program()
 def rmse(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = None) -> Array:
     """Root mean squared error.
 
@@ -109,6 +113,7 @@ def rmse(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = Non
     return safe_sqrt(_observed_mean((actual - forecast) ** 2, observed))
 
 
+@one_program()
 def mae(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = None) -> Array:
     """Mean absolute error.
 
@@ -134,6 +139,7 @@ def mae(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = None
     return _observed_mean(_size(actual - forecast), observed)
 
 
+@one_program()
 def smape(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = None) -> Array:
     """Symmetric mean absolute percentage error, the definition of the M4 competition (0 to 200).
 
@@ -162,6 +168,7 @@ def smape(actual: ArrayLike, forecast: ArrayLike, *, mask: ArrayLike | None = No
     return 200 * _observed_mean(share, observed)
 
 
+@one_program("season")
 def mase(
     actual: ArrayLike,
     forecast: ArrayLike,

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from diffmig.evaluate._arrays import check_count
+from diffmig.programs import one_program
 from diffmig.random import uniform_pair
 
 
@@ -128,6 +129,7 @@ def time_block_splits(num_towns: int, num_years: int, *, num_blocks: int, gap: i
     return _all_towns(near == 0, test, num_towns)
 
 
+@one_program("num", "size")
 def random_orders(key: Array, num: int, size: int) -> Array:
     """Random orders of `size` things, int32 [order, size]; the first do not depend on `num`."""
     draws, _ = uniform_pair(key, (num, size), jnp.result_type(float))

@@ -18,6 +18,7 @@ from diffmig.batching import batched
 from diffmig.evaluate._arrays import check_count, safe_ratio, safe_sqrt
 from diffmig.evaluate.panel_splits import Splits, random_orders, town_splits
 from diffmig.fit.regression import Regressor, check_rows
+from diffmig.programs import as_array, one_program
 from diffmig.random import fold_in
 
 JOBS_PER_BLOCK = 50  # fits side by side
@@ -141,6 +142,7 @@ def corrected_resampled_variance(scores: ArrayLike, test_to_train: ArrayLike) ->
     return factor * jnp.var(scores, axis=-1, ddof=1)
 
 
+@one_program()
 def summarise_runs(scores: ArrayLike, test_to_train: ArrayLike) -> RunSummary:
     """Mean, percentiles and corrected standard error; arguments as the variance above."""
     scores = jnp.asarray(scores)
@@ -149,6 +151,7 @@ def summarise_runs(scores: ArrayLike, test_to_train: ArrayLike) -> RunSummary:
     return RunSummary(jnp.mean(scores, axis=-1), low, high, safe_sqrt(variance))
 
 
+@one_program()
 def permutation_p_value(observed: ArrayLike, permuted: ArrayLike) -> Array:
     """Share of values at least as large as the observed one, itself included.
 
@@ -214,10 +217,10 @@ def repeated_split_significance(
 
     Source: Nadeau, Bengio, 2003 (standard error); Phipson, Smyth, 2010 (p-value).
     """
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = as_array(x), as_array(y)
     if x.ndim != 3:
         raise ValueError(f"x: expected [town, year, factor], got {x.shape}")
-    weight = jnp.ones(y.shape, y.dtype) if weight is None else jnp.asarray(weight, y.dtype)
+    weight = as_array(np.ones(y.shape, y.dtype)) if weight is None else jnp.asarray(weight, y.dtype)
     check_rows(x, y, weight, all_finite=True)
     key_split, key_fit, key_order = (fold_in(key, stage) for stage in range(3))
     if splits is None:
@@ -231,25 +234,39 @@ def repeated_split_significance(
     check_count(num_permutations, 1, "num_permutations")
     check_count(runs_per_permutation, 1, "runs_per_permutation")
     repeated = min(runs_per_permutation, num_runs)
-    own = jnp.arange(y.shape[0], dtype=jnp.int32)[None, :]
-    orders = jnp.concatenate([own, random_orders(key_order, num_permutations, y.shape[0])])
     # run r of order o: all runs with the own order, the first ones with every other
     runs = np.concatenate([np.arange(num_runs), np.tile(np.arange(repeated), num_permutations)])
     order = np.concatenate(
         [np.zeros(num_runs, int), np.repeat(np.arange(1, num_permutations + 1), repeated)]
     )
 
-    jobs = jnp.asarray(runs, jnp.int32), orders[order]
+    jobs = runs.astype(np.int32), _orders(key_order, order, num_permutations, y.shape[0])
     panel = _Panel(key_fit, x, y, weight, splits)
     if regressor.traceable:
         scores = _run_jobs(panel, jobs, regressor=regressor, block=block, mesh=mesh)
     else:
         done = [_one_run(panel, regressor, job) for job in zip(*jobs, strict=True)]
         scores = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+    return _judge(scores, weight, splits, num_permutations, repeated)
+
+
+@one_program("num_permutations", "num_towns")
+def _orders(key: Array, order: Array | np.ndarray, num_permutations: int, num_towns: int) -> Array:
+    """Order of the towns of every job, order 0 their own, [job, town]."""
+    own = jnp.arange(num_towns, dtype=jnp.int32)[None, :]
+    return jnp.concatenate([own, random_orders(key, num_permutations, num_towns)])[order]
+
+
+@one_program("num_permutations", "repeated")
+def _judge(
+    scores: Scores, weight: Array, splits: Splits, num_permutations: int, repeated: int
+) -> Significance:
+    """Significance from the scores of all jobs, those with the own order of the towns first."""
+    num_runs = splits.train.shape[0]
     first = jax.tree.map(lambda leaf: leaf[:num_runs], scores)
     permuted = jnp.mean(scores.pooled[num_runs:].reshape(num_permutations, repeated), axis=1)
     statistic = jnp.mean(first.pooled[:repeated])
-    counts = [jnp.sum(rows & (weight > 0)[None], dtype=y.dtype) for rows in splits[::-1]]
+    counts = [jnp.sum(rows & (weight > 0)[None], dtype=weight.dtype) for rows in splits[::-1]]
     return Significance(
         first,
         summarise_runs(first.pooled, counts[0] / counts[1]),

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from scipy import stats
 
 from diffmig.evaluate._arrays import check_count
+from diffmig.programs import one_program
 from diffmig.towns import adjust_p_values
 
 Alternative = Literal["two-sided", "less", "greater"]
@@ -184,14 +185,19 @@ def bootstrap_median_difference(
 
     Source: Efron, Tibshirani, 1993, An Introduction to the Bootstrap, section 13.3.
     """
-    difference = jnp.asarray(_differences(first, second))
+    difference = _differences(first, second)
     check_count(num_resamples, 100, "num_resamples")
     if not 0 < level < 1:
         raise ValueError(f"level: expected a value in (0, 1), got {level}")
-    rows = jax.random.randint(key, (num_resamples, difference.size), 0, difference.size)
-    medians = jnp.median(difference[rows], axis=1)
-    low, high = np.quantile(np.asarray(medians), [(1 - level) / 2, (1 + level) / 2])
-    return DifferenceInterval(float(jnp.median(difference)), float(low), float(high), level)
+    medians = np.asarray(_resampled_medians(key, difference, num_resamples))
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return DifferenceInterval(float(np.median(difference)), float(low), float(high), level)
+
+
+@one_program("num_resamples")
+def _resampled_medians(key: Array, values: np.ndarray, num_resamples: int) -> Array:
+    rows = jax.random.randint(key, (num_resamples, values.size), 0, values.size)
+    return jnp.median(values[rows], axis=1)
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

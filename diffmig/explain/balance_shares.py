@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffmig.migration import NUM_NODES, Modes, propagate
+from diffmig.programs import one_program
 
 
 class BalanceShares(NamedTuple):
@@ -53,6 +54,7 @@ def yearly_force(force: Array, num_nodes: int = NUM_NODES) -> Array:
     return jnp.broadcast_to(force[..., None], (*force.shape, num_nodes))
 
 
+@one_program()
 def balance_shares(
     stiffness: Array | Modes,
     damping: ArrayLike,
@@ -98,6 +100,7 @@ def balance_shares(
     )
 
 
+@one_program()
 def force_effect(
     stiffness: Array | Modes,
     damping: ArrayLike,

@@ -177,6 +177,6 @@ def _given_scale(inputs: Any, scale: Any) -> Array:
             f"scale: expected structure, shapes and dtype of inputs {shapes[0]}, got {shapes[1]}"
         )
     size = flatten(scale)
-    if not isinstance(size, jax.core.Tracer) and not bool(jnp.all(size > 0)):
-        raise ValueError(f"scale: expected numbers > 0, got {float(jnp.min(size)):g}")
+    if not isinstance(size, jax.core.Tracer) and not (np.asarray(size) > 0).all():
+        raise ValueError(f"scale: expected numbers > 0, got {float(np.min(size)):g}")
     return size

@@ -158,7 +158,7 @@ def check_unit(points: Array) -> None:
     """ValueError for numbers outside [0, 1]; traced ones pass."""
     if isinstance(points, jax.core.Tracer):
         return
-    low, high = float(jnp.min(points)), float(jnp.max(points))
+    low, high = float(np.min(points)), float(np.max(points))
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(
             f"points: expected numbers of the unit cube, got {low:g} to {high:g}; the box gives "

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from diffmig.programs import one_program
+
 PATH_STATUS = ("reached", "cannot be reached within the bounds")
 _FEW_LEVERS = 16  # up to here all prices are tried side by side
 
@@ -69,6 +71,19 @@ def least_cost(
     arrays = [gradient, cost, low, high] + ([] if curvature is None else [curvature])
     if len({array.shape for array in arrays}) != 1:
         raise ValueError(f"expected arrays of one shape, got {[a.shape for a in arrays]}")
+    return _cheapest(gradient, cost, low, high, needed, curvature)
+
+
+@one_program()
+def _cheapest(
+    gradient: Array,
+    cost: Array,
+    low: Array,
+    high: Array,
+    needed: ArrayLike,
+    curvature: Array | None,
+) -> LeastCost:
+    arrays = [gradient, cost, low, high] + ([] if curvature is None else [curvature])
     shape = gradient.shape
     g, c, low, high, *rest = (array.ravel() for array in arrays)
     needed = jnp.asarray(needed, g.dtype)

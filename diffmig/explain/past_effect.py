@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffmig.fit.ensembles import Band, band
+from diffmig.programs import one_program
 
 
 class PastEffect(NamedTuple):
@@ -91,6 +92,11 @@ def past_effect(
         raise ValueError(
             f"model_fn: expected balances of shape {actual.shape}, got {seen.shape[1:]}"
         )
+    return _summarise(actual, seen, without, residuals)
+
+
+@one_program()
+def _summarise(actual: Array, seen: Array, without: Array, residuals: Array) -> PastEffect:
     num_members, num_draws = seen.shape[0], residuals.shape[0]
     shape = (num_members, num_draws, *actual.shape)
     spread = residuals.reshape(1, num_draws, *residuals.shape[1:] or (1,) * actual.ndim)

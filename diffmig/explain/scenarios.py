@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffmig.evaluate.baselines import ar1, last_value
+from diffmig.programs import one_program
 
 # Quantile of the factor's own recent annual growth (or level) that each scenario continues.
 GROWTH_QUANTILES = {"conservative": 0.25, "basic": 0.5, "target": 0.75}
@@ -90,12 +91,8 @@ def ar1_scenario(
     values, future, names = _checked(history, years, names, horizon)
     in_logs = _columns(log_difference, names, "log_difference")
     _check_positive(values, names, in_logs)
-    level, growth = (
-        ar1(values.T, horizon),
-        ar1(jnp.where(in_logs[None, :], values, 1.0).T, horizon, log_difference=True),
-    )
-    path = jnp.where(in_logs[:, None], growth.forecast, level.forecast)
-    return Scenario(path.T, future, names, jnp.where(in_logs, growth.status, level.status))
+    path, status = _continued(values, in_logs, horizon)
+    return Scenario(path, future, names, status)
 
 
 def growth_scenario(
@@ -124,8 +121,7 @@ def growth_scenario(
         raise ValueError(
             f"rates: expected one per factor, shape {(len(names),)}, got {rates.shape}"
         )
-    factors = jnp.cumprod(jnp.broadcast_to(1 + rates[None, :], (horizon, len(names))), axis=0)
-    return Scenario(values[-1:] * factors, future, names, _no_status(names))
+    return Scenario(_compounded(values, rates, horizon), future, names, _no_status(names))
 
 
 def growth_scenarios(
@@ -165,7 +161,7 @@ def growth_scenarios(
 
     Source: rule of diffmig; the three scenario names are those of Russian official forecasts.
     """
-    values, _, names = _checked(history, years, names, horizon)
+    values, future, names = _checked(history, years, names, horizon)
     if not 2 <= num_years < values.shape[0]:
         raise ValueError(
             f"num_years: expected 2 to {values.shape[0] - 1} for this history, got {num_years}"
@@ -173,18 +169,45 @@ def growth_scenarios(
     is_rate = _columns(rate_factors, names, "rate_factors")
     is_reversed = _columns(lower_is_better, names, "lower_is_better")
     _check_positive(values, names, ~is_rate)
+    paths = _at_quantiles(values, is_rate, is_reversed, num_years, horizon)
+    return {
+        name: Scenario(path, future, names, _no_status(names))
+        for name, path in zip(GROWTH_QUANTILES, paths, strict=True)
+    }
+
+
+@one_program("horizon")
+def _continued(values: Array, in_logs: np.ndarray, horizon: int) -> tuple[Array, Array]:
+    """Paths [year, factor] of the autoregressions, by level or by log growth, and their status."""
+    level, growth = (
+        ar1(values.T, horizon),
+        ar1(jnp.where(in_logs[None, :], values, 1.0).T, horizon, log_difference=True),
+    )
+    path = jnp.where(in_logs[:, None], growth.forecast, level.forecast)
+    return path.T, jnp.where(in_logs, growth.status, level.status)
+
+
+@one_program("horizon")
+def _compounded(values: Array, rates: Array, horizon: int) -> Array:
+    growth = jnp.broadcast_to(1 + rates[None, :], (horizon, rates.size))
+    return values[-1:] * jnp.cumprod(growth, axis=0)
+
+
+@one_program("num_years", "horizon")
+def _at_quantiles(
+    values: Array, is_rate: np.ndarray, is_reversed: np.ndarray, num_years: int, horizon: int
+) -> list[Array]:
+    """Paths [year, factor] at every one of `GROWTH_QUANTILES`."""
     before = jnp.where(is_rate[None, :], 1.0, values[-num_years - 1 : -1])
     growth = values[-num_years:] / before - 1
-    scenarios = {}
-    for name, quantile in GROWTH_QUANTILES.items():
+    paths = []
+    for quantile in GROWTH_QUANTILES.values():
         plain, mirrored = (jnp.quantile(growth, q, axis=0) for q in (quantile, 1 - quantile))
         chosen = jnp.where(is_reversed, mirrored, plain)
-        scenario = growth_scenario(values, years, names, horizon, jnp.where(is_rate, 0.0, chosen))
-        level = jnp.broadcast_to(1 + chosen[None, :], scenario.values.shape)
-        scenarios[name] = scenario._replace(
-            values=jnp.where(is_rate[None, :], level, scenario.values)
-        )
-    return scenarios
+        path = _compounded(values, jnp.where(is_rate, 0.0, chosen), horizon)
+        level = jnp.broadcast_to(1 + chosen[None, :], path.shape)
+        paths.append(jnp.where(is_rate[None, :], level, path))
+    return paths
 
 
 def _checked(

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from diffmig.data import Scaler, scale
 from diffmig.networks import with_bias
+from diffmig.programs import one_program
 from diffmig.random import uniform_pair
 
 LAYER_ACTIVATIONS = ("identity", "logistic", "tanh", "exponential")
@@ -220,6 +221,7 @@ def join_weights(weights: Weights) -> Array:
     return jnp.concatenate([weights.offset[None, :], rest.reshape(-1, rest.shape[-1])])
 
 
+@one_program()
 def predict_ensemble(ensemble: NetworkEnsemble, x: ArrayLike) -> Array:
     """What every network says, [member, ...], unit of the target.
 

@@ -6,7 +6,6 @@ from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -30,6 +29,7 @@ from diffmig.fit.network_training import (
     training_only,
 )
 from diffmig.fit.stages import RunStage, run_rows, run_stage
+from diffmig.programs import as_array
 
 _MOST_IN_BLOCK = 512  # candidates that share the lanes of a device, one after the other
 NETWORKS_AS_DESCRIBED = NetworkSearchConfig(selection="test-year", l2=(0.0,), keep=1)
@@ -130,7 +130,7 @@ def search_networks(
     status = np.zeros(shape, np.int8)
     num_scored = rows.score.sum(axis=-1)
     num_rows = int(rows.train.sum(axis=-1).max())
-    arrays = jax.tree.map(jnp.asarray, (rows, candidates))
+    arrays = jax.tree.map(as_array, (rows, candidates))
     num_devices = 1 if mesh is None else mesh.size
     # few problems: every device gets a part of each
     num_parts = num_devices if num_problems < 4 * num_devices else 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,26 +92,18 @@ def profile_likelihood(
         raise ValueError(
             f"expected at least 3 grid points and level in (0, 1), got {grids.shape[1]}, {level}"
         )
-    state = _search(best, grids, log_likelihood_fn, num_steps, tolerance)
-    num, size = grids.shape
-    found = -state.loss.reshape(num, size)
-    argument = _held(state.swarm, grids).reshape(num, size, best.size)
-    status = member_status(state, LbfgsConfig(num_members=num * size, tolerance=tolerance))
-    flat = jnp.max(jnp.abs(state.gradient), axis=-1) <= _LINE_SEARCH_ENDED
-    settled = (status == STATUS.index("converged")) | (
-        flat & (status == STATUS.index("line search failed"))
-    )
-    # the maximum itself counts, also where it lies between two points of the grid
-    top = jnp.maximum(jnp.max(found), log_likelihood_fn(best))
+    found, argument, settled, top = _search(best, grids, log_likelihood_fn, num_steps, tolerance)
     drop = float(stats.chi2.ppf(level, 1)) / 2.0
-    ends = [_interval(np.asarray(x), np.asarray(y), float(top) - drop) for x, y in zip(
-        grids, found, strict=True)]  # fmt: skip
-    low, high, below, above = (jnp.asarray(x) for x in zip(*ends, strict=True))
+    ends = [
+        _interval(x, y, float(top) - drop)
+        for x, y in zip(np.asarray(grids), np.asarray(found), strict=True)
+    ]
+    low, high, below, above = (jax.device_put(np.array(x)) for x in zip(*ends, strict=True))
     return Profile(
         grid=grids,
         log_likelihood=found,
         argument=argument,
-        settled=settled.reshape(num, size),
+        settled=settled,
         low=low,
         high=high,
         bounded_below=below,
@@ -126,7 +118,10 @@ def _search(
     log_likelihood_fn: Callable[[Array], Array],
     num_steps: int,
     tolerance: float,
-) -> Any:
+) -> tuple[Array, Array, Array, Array]:
+    """Highest ln L of every point and its parameters, whether it is a maximum, and the highest of
+    all."""
+    num, size = grids.shape
     members = grids.size
 
     def evaluate(key: Array, swarm: Array) -> Array:
@@ -137,7 +132,17 @@ def _search(
     start = jnp.broadcast_to(best, (members, best.size))
     space = Space(best - 1.0, best + 1.0)
     state = begin(key, LBFGS, evaluate, space, config=config, initial=start)
-    return run_chunk(key, state, LBFGS, evaluate, space, num_steps, config=config)[0]
+    state, _ = run_chunk(key, state, LBFGS, evaluate, space, num_steps, config=config)
+    found = -state.loss.reshape(num, size)
+    status = member_status(state, config)
+    flat = jnp.max(jnp.abs(state.gradient), axis=-1) <= _LINE_SEARCH_ENDED
+    settled = (status == STATUS.index("converged")) | (
+        flat & (status == STATUS.index("line search failed"))
+    )
+    # the maximum itself counts, also where it lies between two points of the grid
+    top = jnp.maximum(jnp.max(found), log_likelihood_fn(best))
+    argument = _held(state.swarm, grids).reshape(num, size, best.size)
+    return found, argument, settled.reshape(num, size), top
 
 
 def _held(swarm: Array, grids: Array) -> Array:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from diffmig.batching import batched
+from diffmig.programs import as_array, one_program
 from diffmig.random import fold_in, uniform_pair
 
 
@@ -58,6 +59,7 @@ def town_mean(num_towns: int, column: int = -1) -> Regressor:
     )
 
 
+@one_program()
 def precision_weights(sd: ArrayLike, residual_sd: ArrayLike = 0.0) -> Array:
     """Weights of rows whose target is known with an error: 1 / (sd^2 + residual_sd^2), mean 1.
 
@@ -97,10 +99,10 @@ def fit_regression(
         ValueError: shapes, no row with weight, or values that are not finite in such rows (the last
             two are not checked where traced).
     """
-    rows = _rows(x, y, weight)
+    rows = _checked(x, y, weight)
     if regressor.traceable:
         return _fit(key, *rows, regressor=regressor)
-    return regressor.fit_fn(key, *rows)
+    return regressor.fit_fn(key, *_flat(*rows))
 
 
 def predict_regression(regressor: Regressor, params: Any, x: ArrayLike) -> Array:
@@ -151,12 +153,12 @@ def bootstrap_regression(
         )
     shape = np.shape(x)[:2]
     settings = {"shape": shape, "num_resamples": num_resamples, "block": block, "mesh": mesh}
-    return _bootstrap(key, *_rows(x, y, weight), regressor=regressor, **settings)
+    return _bootstrap(key, *_checked(x, y, weight), regressor=regressor, **settings)
 
 
 @partial(jax.jit, static_argnames="regressor")
 def _fit(key: Array, x: Array, y: Array, weight: Array, *, regressor: Regressor) -> Any:
-    return regressor.fit_fn(key, x, y, weight)
+    return regressor.fit_fn(key, *_flat(x, y, weight))
 
 
 @partial(jax.jit, static_argnames="regressor")
@@ -178,6 +180,7 @@ def _bootstrap(
     mesh: Mesh | None,
 ) -> Any:
     num_towns, num_years = shape
+    x, y, weight = _flat(x, y, weight)
 
     def refit(number: Array) -> Any:
         own = fold_in(key, number)
@@ -240,9 +243,15 @@ def check_rows(x: Array, y: Array, weight: Array, *, all_finite: bool = False) -
         )
 
 
-def _rows(x: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Array, Array, Array]:
-    """x [row, factor], y [row] and weight [row], checked."""
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    weights = jnp.ones(y.shape, y.dtype) if weight is None else jnp.asarray(weight, y.dtype)
+def _checked(x: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Array, Array, Array]:
+    """x [..., factor], y [...] and weight [...]."""
+    x, y = as_array(x), as_array(y)
+    weights = as_array(np.ones(y.shape, y.dtype) if weight is None else weight)
+    weights = weights if weights.dtype == y.dtype else weights.astype(y.dtype)
     check_rows(x, y, weights)
-    return x.reshape(-1, x.shape[-1]), y.reshape(-1), weights.reshape(-1)
+    return x, y, weights
+
+
+def _flat(x: Array, y: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """x [row, factor], y [row] and weight [row]."""
+    return x.reshape(-1, x.shape[-1]), y.reshape(-1), weight.reshape(-1)

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.scipy.stats import norm
 
 from diffmig.human_capital.cells import behind, phi1, phi2
+from diffmig.programs import one_program
 
 _OLDEST = 131.0  # years to which lives are followed, then as in the last one
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(6)
@@ -175,6 +176,7 @@ def group_mortality(
     return jnp.moveaxis(cohort_mortality(cumulative, num_ages, step=step), 0, 1)
 
 
+@one_program()
 def survival(mortality: Array, *, step: float = 1.0) -> Array:
     """Person-years lived in every age group per birth: the stationary population.
 
@@ -195,6 +197,7 @@ def survival(mortality: Array, *, step: float = 1.0) -> Array:
     return jnp.concatenate([lived[:, :-1], last], axis=1)
 
 
+@one_program()
 def life_expectancy(mortality: Array, *, step: float = 1.0) -> Array:
     """Life expectancy at birth under the mortality of one step, years: the sum of `survival`.
 

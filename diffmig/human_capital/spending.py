@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from diffmig.data import OPEN_AGE, Budget
+from diffmig.programs import one_program
 
 
 class Lines(NamedTuple):
@@ -106,18 +107,8 @@ def interpolate_amounts(
         return amounts
     left = np.clip(np.searchsorted(printed_years, years, "right") - 1, 0, printed_years.size - 2)
     gap = printed_years[left + 1] - printed_years[left]
-    share = jnp.asarray((years - printed_years[left]) / gap, amounts.dtype)
-    share = share.reshape((1, -1) + (1,) * (amounts.ndim - 2))
-    first, last = amounts[:, left], amounts[:, left + 1]
-    linear = (1.0 - share) * first + share * last
-    if rule == "linear":
-        return linear
-    grows = (first > 0) & (last > 0)
-    safe_first, safe_last = jnp.where(grows, first, 1.0), jnp.where(grows, last, 1.0)
-    geometric = jnp.exp((1.0 - share) * jnp.log(safe_first) + share * jnp.log(safe_last))
-    # exactly the printed amount in printed years, where exp(log E) has its own rounding
-    at_left, at_right = share == 0, share == 1
-    return jnp.where(grows & ~at_left & ~at_right, geometric, linear)
+    share = ((years - printed_years[left]) / gap).astype(amounts.dtype)
+    return _between(amounts, left, share, rule)
 
 
 def source_per_head(amounts: Array, lines: Lines, population: Array) -> Array:
@@ -190,3 +181,19 @@ def _check_values(amounts: Array, population: Array, served: Array) -> None:
             f"line {line} spends in year {year} on ages without population; correct its bracket "
             "or the population"
         )
+
+
+@one_program("rule")
+def _between(amounts: Array, left: np.ndarray, share: np.ndarray, rule: str) -> Array:
+    """Amounts [line, year, ...] at the `share` [year] of the way from printed year `left`."""
+    share = share.reshape((1, -1) + (1,) * (amounts.ndim - 2))
+    first, last = amounts[:, left], amounts[:, left + 1]
+    linear = (1.0 - share) * first + share * last
+    if rule == "linear":
+        return linear
+    grows = (first > 0) & (last > 0)
+    safe_first, safe_last = jnp.where(grows, first, 1.0), jnp.where(grows, last, 1.0)
+    geometric = jnp.exp((1.0 - share) * jnp.log(safe_first) + share * jnp.log(safe_last))
+    # exactly the printed amount in printed years, where exp(log E) has its own rounding
+    at_left, at_right = share == 0, share == 1
+    return jnp.where(grows & ~at_left & ~at_right, geometric, linear)

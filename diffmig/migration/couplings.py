@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffmig.migration.geography import Edges
+from diffmig.programs import one_program
 
 
 class Couplings(NamedTuple):
@@ -30,6 +31,7 @@ class Couplings(NamedTuple):
     immobility: Array
 
 
+@one_program("normalised")
 def laplacian(weights: Array, *, normalised: bool = True) -> Array:
     """Laplacian of signed weights: L = I - D^{-1/2} W D^{-1/2} with D = sum_j |w_ij|, or D - W.
 

@@ -1,6 +1,6 @@
 """Great-circle distances, kernels that decay with them, and who is joined to whom."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
+from diffmig.programs import one_program
 
 EARTH_RADIUS = 6371.0088  # km, mean radius (2 a + b) / 3 of the IUGG
 
@@ -27,6 +29,7 @@ class Edges(NamedTuple):
     weight: Array
 
 
+@one_program()
 def great_circle_distance(
     latitude: ArrayLike,
     longitude: ArrayLike,
@@ -53,13 +56,13 @@ def great_circle_distance(
     Source: Sinnott, 1984, Virtues of the haversine, Sky and Telescope 68(2), 159.
     """
     phi, lam, phi_, lam_ = (
-        jnp.deg2rad(jnp.asarray(x, float))
-        for x in (latitude, longitude, other_latitude, other_longitude)
+        jnp.asarray(x, float) for x in (latitude, longitude, other_latitude, other_longitude)
     )
-    cosines = jnp.cos(phi) * jnp.cos(phi_)
-    half = (lam - lam_) / 2
-    near = jnp.sin((phi - phi_) / 2) ** 2 + cosines * jnp.sin(half) ** 2
-    far = jnp.sin((phi + phi_) / 2) ** 2 + cosines * jnp.cos(half) ** 2
+    cosines = jnp.cos(jnp.deg2rad(phi)) * jnp.cos(jnp.deg2rad(phi_))
+    # differences in degrees: those of products would be rounded twice, and not be 0 for one place
+    half = jnp.deg2rad(lam - lam_) / 2
+    near = jnp.sin(jnp.deg2rad(phi - phi_) / 2) ** 2 + cosines * jnp.sin(half) ** 2
+    far = jnp.sin(jnp.deg2rad(phi + phi_) / 2) ** 2 + cosines * jnp.cos(half) ** 2
     return 2.0 * EARTH_RADIUS * jnp.arctan2(_root(near), _root(far))
 
 
@@ -76,6 +79,7 @@ def distance_matrix(latitude: ArrayLike, longitude: ArrayLike) -> Array:
     return great_circle_distance(phi[:, None], lam[:, None], phi[None, :], lam[None, :])
 
 
+@one_program()
 def exponential_kernel(distance: Array, length: ArrayLike) -> Array:
     """w = exp(-d / l), 0 on the diagonal: bounded for near neighbours.
 
@@ -89,6 +93,7 @@ def exponential_kernel(distance: Array, length: ArrayLike) -> Array:
     return _without_diagonal(jnp.exp(-distance / length))
 
 
+@one_program()
 def power_kernel(distance: Array, length: ArrayLike, exponent: Array | float) -> Array:
     """w = (1 + d / l)^(-n), 0 on the diagonal: the heavy tail of gravity models.
 
@@ -139,7 +144,7 @@ def nearest_edges(
     Raises:
         ValueError: shapes that differ, coordinates out of range, or k out of range.
     """
-    phi, lam = (np.asarray(x) for x in _check_coordinates(latitude, longitude))
+    phi, lam = _check_coordinates(latitude, longitude)
     _check_neighbours(num_neighbours, phi.size)
     a, b = np.deg2rad(phi), np.deg2rad(lam)
     # chords of the unit sphere order pairs as arcs do
@@ -190,15 +195,16 @@ def _check_neighbours(num_neighbours: int, num_towns: int) -> None:
         )
 
 
-def _check_coordinates(latitude: ArrayLike, longitude: ArrayLike) -> tuple[Array, Array]:
-    phi, lam = jnp.asarray(latitude, float), jnp.asarray(longitude, float)
+def _check_coordinates(latitude: ArrayLike, longitude: ArrayLike) -> tuple[Any, Any]:
+    traced = any(isinstance(x, jax.core.Tracer) for x in (latitude, longitude))
+    phi, lam = ((jnp if traced else np).asarray(x, float) for x in (latitude, longitude))
     if phi.ndim != 1 or phi.shape != lam.shape:
         raise ValueError(
             f"latitude and longitude: expected equal shapes [town], got {phi.shape}, {lam.shape}"
         )
-    if isinstance(phi, jax.core.Tracer) or isinstance(lam, jax.core.Tracer):
+    if traced:
         return phi, lam
-    if bool(jnp.any(~(jnp.abs(phi) <= 90.0))) or bool(jnp.any(~(jnp.abs(lam) <= 360.0))):
+    if not ((np.abs(phi) <= 90.0).all() and (np.abs(lam) <= 360.0).all()):
         raise ValueError(
             "latitude and longitude: expected degrees in [-90, 90] and [-360, 360]; are they "
             "swapped, in radians, or missing?"
