@@ -1,7 +1,6 @@
 """Sensitivity of the forecasters to every factor: gradients, elasticities, Shapley values."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -46,27 +45,26 @@ def sensitivity_frame(economy: Economy, trained: Trained, outlook: Outlook) -> p
     medians and 5-95 % over the runs.
     """
     grp = response_fn(economy, trained, outlook)
-    factors = jnp.asarray(outlook.paths["AR(1)"])
-    year, last = jnp.arange(len(economy.years)), economy.num_data - 1
+    factors = outlook.paths["AR(1)"]
+    year, last = np.arange(len(economy.years)), economy.num_data - 1
+    runs = (outlook.params, outlook.units)
+
+    @jax.jit
+    def respond(values: dict[str, Array], at: Array, changed: Array) -> explain.Sensitivity:
+        def moved(run: tuple[object, Array], values: dict[str, Array]) -> Array:
+            ratio = jnp.stack([values[n] for n in economy.factor_names]) / jnp.asarray(factors)[at]
+            path = jnp.where(changed[:, None], factors * ratio[None, :], factors)
+            return grp(run, path)[at].astype(jnp.float64)
+
+        return explain.ensemble_sensitivity(moved, runs, values)
+
     frames = []
     for when, changed, at in (
         ("last year of data", year == last, last),
         ("forecast years", year > last, len(economy.years) - 1),
     ):
-
-        def moved(
-            run: tuple[object, Array],
-            values: dict[str, Array],
-            at: int = at,
-            changed: Array = changed,
-        ) -> Array:
-            ratio = jnp.stack([values[n] for n in economy.factor_names]) / factors[at]
-            path = jnp.where(changed[:, None], factors * ratio[None, :], factors)
-            return grp(run, path)[at].astype(jnp.float64)
-
         values = {name: factors[at, j] for j, name in enumerate(economy.factor_names)}
-        respond = jax.jit(partial(explain.ensemble_sensitivity, moved))
-        result = respond((outlook.params, outlook.units), values)
+        result = respond(values, np.int32(at), changed)
         frame = explain.sensitivity_frame(result, members=True)
         frames.append(
             frame.assign(
@@ -83,10 +81,9 @@ def shapley_frame(economy: Economy, trained: Trained, outlook: Outlook) -> pd.Da
     value", over all coalitions, per run; medians and 5-95 %.
     """
     grp = response_fn(economy, trained, outlook)
-    factors = jnp.asarray(outlook.paths["AR(1)"])[: economy.num_data]
-    after = jnp.arange(economy.num_data) >= economy.num_training
-    frozen = jnp.where(after[:, None], factors[economy.num_training - 1][None, :], factors)
-    ahead = jnp.asarray(outlook.paths["AR(1)"])[economy.num_data :]
+    factors, ahead = np.split(outlook.paths["AR(1)"], [economy.num_data])
+    frozen = factors.copy()
+    frozen[economy.num_training :] = factors[economy.num_training - 1]
 
     def one(run: tuple[object, Array]) -> Array:
         def output(path: Array) -> Array:

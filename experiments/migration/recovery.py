@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffmig import data, fit
 from diffmig import migration as mg
@@ -33,7 +34,7 @@ class Truth(NamedTuple):
     stiffness: Array
     balance: Array
     noise: Array
-    time: np.ndarray
+    time: Array
     force: Array
     exact: Array
 
@@ -60,11 +61,16 @@ class Recovery(NamedTuple):
 def known_system(key: Array) -> Truth:
     """27 towns of Kazakhstan on springs, driven by slow waves and passing shocks."""
     towns = data.load_kz_towns()
-    distance = mg.distance_matrix(towns["latitude"].to_numpy(), towns["longitude"].to_numpy())
+    return _solved(key, towns["latitude"].to_numpy(), towns["longitude"].to_numpy())
+
+
+@jax.jit
+def _solved(key: Array, latitude: Array, longitude: Array) -> Truth:
+    distance = mg.distance_matrix(latitude, longitude)
     couplings = mg.Couplings(
         mg.laplacian(mg.exponential_kernel(distance, 300.0)),
         jnp.zeros_like(distance),
-        jnp.zeros(len(towns)),
+        jnp.zeros(latitude.size),
     )
     stiffness = mg.stiffness_matrix(TRUTH, couplings)
     keys = dict(
@@ -74,7 +80,7 @@ def known_system(key: Array) -> Truth:
             strict=True,
         )
     )
-    size = (len(towns), 1, 1)
+    size = (latitude.size, 1, 1)
 
     def uniform(name: str, low: float, high: float) -> Array:
         return jax.random.uniform(keys[name], size, minval=low, maxval=high)
@@ -93,42 +99,38 @@ def known_system(key: Array) -> Truth:
     clean = motion.balance[:, ::per_year]
     sd = NOISE * jnp.std(clean, axis=1, keepdims=True)
     noisy = clean + sd * jax.random.normal(keys["noise"], clean.shape)
-    time = np.asarray(motion.time)
     return Truth(
         stiffness=stiffness,
         balance=noisy,
         noise=jnp.mean(sd),
-        time=time,
-        force=force(jnp.asarray(time)[None])[:, 0],
+        time=motion.time,
+        force=force(motion.time[None])[:, 0],
         exact=motion.balance,
     )
 
 
-def error(found: Array, exact: Array) -> float:
+def error(found: ArrayLike, exact: ArrayLike) -> float:
     """Relative L2 error over all towns and times."""
-    return float(jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact))
+    found, exact = np.asarray(found), np.asarray(exact)
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
 def score(name: str, truth: Truth, estimate: fit.ForceEstimate) -> dict[str, float | str]:
     """Errors of one method; `inner` leaves the first and last year out."""
-    force = jnp.stack(
-        [jnp.interp(jnp.asarray(truth.time), estimate.time, row) for row in estimate.force]
-    )
-    balance = jnp.stack(
-        [jnp.interp(jnp.asarray(truth.time), estimate.time, row) for row in estimate.balance]
-    )
-    sd = jnp.stack(
-        [jnp.interp(jnp.asarray(truth.time), estimate.time, row) for row in estimate.force_sd]
+    truth, estimate = jax.device_get((truth, estimate))
+    force, balance, sd = (
+        np.stack([np.interp(truth.time, estimate.time, row) for row in rows])
+        for rows in (estimate.force, estimate.balance, estimate.force_sd)
     )
     inner = (truth.time >= 1) & (truth.time <= YEARS - 1)
-    inside = jnp.abs(force - truth.force) <= 1.6448536 * sd
+    inside = np.abs(force - truth.force) <= 1.6448536 * sd
     return {
         "method": name,
         "seeds": 1,
         "balance_error": error(balance, truth.exact),
         "force_error": error(force, truth.force),
         "inner_force_error": error(force[:, inner], truth.force[:, inner]),
-        "covered": float(jnp.mean(inside)) if bool(jnp.isfinite(sd).all()) else np.nan,
+        "covered": float(np.mean(inside)) if np.isfinite(sd).all() else np.nan,
     }
 
 

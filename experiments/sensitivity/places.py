@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from diffmig import explain, fit
 from diffmig import migration as mg
@@ -26,20 +27,19 @@ def migration(config: Config, key: Array) -> Model:
     """Balance of the state that loses most people, some years ahead."""
     choices = migration_config.BASE
     known = migration_inputs.load(None, choices)
-    rate, x = jnp.asarray(known.rate), jnp.asarray(known.features)
+    rate, x = known.rate, known.features
     place = int(known.balance.mean(axis=1).argmin())
-    distances = mg.distance_matrix(known.latitude, known.longitude)
-    near = np.argsort(np.asarray(distances[place]))[1 : config.neighbours + 1]
+    distances = np.asarray(mg.distance_matrix(known.latitude, known.longitude))
+    near = np.argsort(distances[place])[1 : config.neighbours + 1]
     length = kernel_length(choices, known)
-    eye = jnp.eye(len(known.places))
+    eye = np.eye(len(known.places))
 
+    @jax.jit
     def stiffness(strength: Array, confinement: Array, between: Array) -> Array:
-        own = distances.at[place, near].set(between).at[near, place].set(between)
+        own = jnp.asarray(distances).at[place, near].set(between).at[near, place].set(between)
         return strength * mg.laplacian(mg.exponential_kernel(own, length)) + confinement * eye
 
-    k = stiffness(
-        jnp.asarray(config.distance[1]), jnp.asarray(config.confinement[1]), distances[place, near]
-    )
+    k = np.asarray(stiffness(config.distance[1], config.confinement[1], distances[place, near]))
     # f = q'' + c q' + K q by central differences of the yearly rates: years 1 ... n - 2
     swing = rate[:, 2:] - 2 * rate[:, 1:-1] + rate[:, :-2]
     drift = 0.5 * (rate[:, 2:] - rate[:, :-2])
@@ -47,11 +47,12 @@ def migration(config: Config, key: Array) -> Model:
     method = fit.ridge()
     params = fit.fit_regression(key, method, x[:, :-2], force)  # factors of the year before
 
-    def explained(factors: Array) -> Array:
+    def explained(factors: ArrayLike) -> Array:
         return fit.predict_regression(method, params, factors)
 
-    rest = jnp.mean(force - explained(x[:, :-2]), axis=1)
-    ahead = explained(x[:, -1]) + rest
+    unseen = force - np.asarray(explained(x[:, :-2]))
+    rest = unseen.mean(axis=1)
+    ahead = np.asarray(explained(x[:, -1])) + rest
     velocity = rate[:, -1] - rate[:, -2]
 
     def output(inputs: dict[str, Array]) -> Array:
@@ -59,31 +60,32 @@ def migration(config: Config, key: Array) -> Model:
         own = explained(columns) + inputs["own_force"]
         pushes = jnp.broadcast_to(ahead[:, None], (ahead.size, config.horizon))
         pushes = pushes.at[place].set(own)
+        rows = jnp.asarray(rate[:, -1]), jnp.asarray(velocity)
         made = mg.propagate(
             stiffness(inputs["stiffness"], inputs["confinement"], inputs["distance"]),
             inputs["damping"],
-            rate[:, -1],
-            velocity,
+            *rows,
             explain.yearly_force(pushes),
         )
         return made.balance[place, -1] * known.scale[place]
 
-    spread = jnp.std(force - explained(x[:, :-2]))
+    spread = unseen.std()
     strengths = {
         "stiffness": config.distance, "confinement": config.confinement, "damping": config.damping
     }  # fmt: skip
-    unexplained = jnp.broadcast_to(rest[place], (config.horizon,))
+    unexplained = np.full(config.horizon, rest[place])
     between = {"distance": distances[place, near]}
     low_km, high_km = around(between, config.spread)
     points, low, high = (
-        {name: jnp.asarray(ends[at]) for name, ends in strengths.items()} for at in (1, 0, 2)
+        {name: np.asarray(ends[at]) for name, ends in strengths.items()} for at in (1, 0, 2)
     )
     points |= between | {"own_force": unexplained}
     low |= low_km | {"own_force": unexplained - spread}
     high |= high_km | {"own_force": unexplained + spread}
     for j, name in enumerate(known.feature_names):
         points[name] = x[place, -1, j]
-        low[name], high[name] = jnp.min(x[:, :, j]), jnp.max(x[:, :, j])
+        low[name], high[name] = x[:, :, j].min(), x[:, :, j].max()
+    points, low, high = jax.device_put((points, low, high))
     last = int(known.years[-1])
     return Model(
         name="migration",

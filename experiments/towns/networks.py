@@ -55,8 +55,9 @@ class Networks(NamedTuple):
         levers and derivatives need it."""
 
         def one(leaf: jax.Array) -> jax.Array:
-            part = jnp.asarray(leaf[number])
-            return part.astype(float) if jnp.issubdtype(part.dtype, jnp.floating) else part
+            part = np.asarray(leaf)[number]
+            floating = np.issubdtype(part.dtype, np.floating)
+            return jax.device_put(part.astype(float) if floating else part)
 
         return jax.tree.map(one, self.search.ensemble)
 
