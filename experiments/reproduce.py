@@ -38,11 +38,12 @@ class Options:
 
 def main(options: Options) -> Path:
     """The report's path."""
-    start()
+    variant = "tiny" if options.tiny else "quick" if options.quick else "base"
+    # the processes of the experiments inherit it
+    start(short=variant != "base" and len(options.only) > 1)
     from diffmig import evaluate, report
 
     started = time.perf_counter()
-    variant = "tiny" if options.tiny else "quick" if options.quick else "base"
     jobs = options.jobs or default_jobs(len(options.only))
     run = _run_in_turn if jobs == 1 else _run_at_once
     folders = run(options, variant, jobs)

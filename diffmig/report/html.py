@@ -99,7 +99,7 @@ def _read_run(folder: Path, anchor: str) -> dict[str, Any]:
     flat = {
         path: not_finite.get(path, value)
         for path, value in _flatten(metrics)
-        if path not in ("question", "answer", "answer_figure")
+        if path not in ("question", "answer", "answer_figure", "details")
     }
     sections = [
         _read_section(folder, section) for section in _read_json(folder / "contents.json") or []
@@ -112,6 +112,7 @@ def _read_run(folder: Path, anchor: str) -> dict[str, Any]:
         "finished": not folder.name.endswith(PARTIAL),
         "question": metrics.get("question", config["experiment"]),
         "answer": metrics.get("answer", "no answer was written"),
+        "details": metrics.get("details", ""),
         "converged": _converged(metrics.get("converged")),
         "metrics": flat,
         "config": json.dumps(config, indent=2, ensure_ascii=False),

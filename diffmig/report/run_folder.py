@@ -83,8 +83,8 @@ class Run:
         )
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add to metrics.json. `question` and `answer` head the report; `converged` False marks the
-        run's numbers.
+        """Add to metrics.json. `question` and `answer`, one sentence, stand on the report's first
+        page, `details` at the head of the run; `converged` False marks the run's numbers.
 
         NaN and infinities become null, listed under `not_finite`.
         """

@@ -31,7 +31,8 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     write_least(run, config, result, source, prices)
     run.write_metrics(
         {
-            "answer": answer(config, result, effects),
+            "answer": answer(config, effects),
+            "details": details(config, result, effects),
             "answer_figure": f"grp_of_{config.last_year + 1}",
             "label": LABEL,
             "gradient_error": result.gradient_error,
@@ -44,8 +45,19 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     )
 
 
-def answer(config: Config, result: Result, effects: pd.DataFrame) -> str:
-    """The largest and the smallest effect with their bands."""
+def answer(config: Config, effects: pd.DataFrame) -> str:
+    """The smallest and the largest effect, in one sentence."""
+    own = effects[effects["decidable"]]
+    low, top = own.iloc[own["grp"].argmin()], own.iloc[own["grp"].argmax()]
+    return (
+        f"In a {LABEL.lower()}, a million RUB more in one line of the region's budget in one year "
+        f"lifts GRP of {config.horizon} by {low['grp']:.2f} ({low.line}, {low.year}) to "
+        f"{top['grp']:.2f} million RUB ({top.line}, {top.year})."
+    )
+
+
+def details(config: Config, result: Result, effects: pd.DataFrame) -> str:
+    """The smallest and the largest effects with their bands, and what the bands are due to."""
     own = effects[effects["decidable"]]
     parts = {}
     for name in ("grp", "balance"):

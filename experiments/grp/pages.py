@@ -126,7 +126,7 @@ def _metrics(
     baselines: pd.DataFrame,
     outlook: pd.DataFrame,
 ) -> dict[str, object]:
-    economy, words, values = result.economy, [], {}
+    economy, words, beaten, values = result.economy, [], [], {}
     for o in result.outlooks:
         base = economy.bases[o.choice.base]
         for protocol in ("conditional", "honest"):
@@ -138,6 +138,7 @@ def _metrics(
             own = float(rows["median"].iloc[0])
             known = baselines[(baselines.prices == base) & (baselines.protocol == protocol)]
             name, error = known.sort_values("mape")[["baseline", "mape"]].iloc[0]
+            beaten.append(own < error)
             values[f"{base}.{protocol}"] = {
                 "mape": own, "best_baseline": str(name), "best_baseline_mape": float(error)
             }  # fmt: skip
@@ -147,17 +148,21 @@ def _metrics(
             )
     unit = " bn RUB" if config.replicate else ""
     final = outlook[(outlook.scenario == "AR(1)") & (outlook.year == economy.years[-1])]
-    ahead = "; ".join(
+    ahead = [
         f"{row.median:.0f} [{row.interval_low:.0f}, {row.interval_high:.0f}]{unit} in "
         f"{row.prices} prices"
         for row in final.itertuples()
-    )
+    ]
+    place = f"GRP of {economy.place}" if economy.place else "GRP"
     runs = [*result.described.values(), *result.trained.values()]
     status = np.concatenate([np.asarray(t.fitted.status).ravel() for t in runs])
     return {
         "answer_figure": "forecast",
-        "answer": f"By {economy.years[-1]} GRP of {economy.place} is forecast at {ahead} "
-        f"(90 % intervals). Scored on the hidden years: {'; '.join(words)}.",
+        "answer": f"By {economy.years[-1]} {place} is forecast at {ahead[0]} (90 % interval), "
+        f"by networks that beat the best naive forecast in {sum(beaten)} of {len(beaten)} tests on "
+        "hidden years.",
+        "details": f"Forecasts for {economy.years[-1]}: {'; '.join(ahead)} (90 % intervals). "
+        f"Scored on the hidden years: {'; '.join(words)}.",
         "primary": values,
         "num_seeds": config.num_seeds,
         "converged": float(np.mean(status == 0)),

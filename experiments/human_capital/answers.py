@@ -1,6 +1,7 @@
 """The result in one paragraph."""
 
 import numpy as np
+import pandas as pd
 
 from experiments.human_capital import frames
 from experiments.human_capital.config import Config
@@ -20,14 +21,31 @@ def _origin(config: Config, result: Result) -> str:
     return f"the nearest to two anchors that cannot both be met (missed by {missed} tolerances)"
 
 
-def answer(config: Config, result: Result) -> str:
-    """One paragraph for the head of the report."""
+def answer(result: Result) -> str:
+    """What it has cost and yielded, in one sentence."""
+    course = frames.course_frame(result).set_index("year")
+    first, last = course.index[0], course.index[-1]
+    worth = _worth(result)
+    return (
+        f"H went from {course.total[first]:.0f} bn in {first} to {course.total[last]:.0f} bn in "
+        f"{last}, and a million more in {worth.year.iloc[0]} added {worth.value.iloc[0]:.2f} "
+        f"({worth.line.iloc[0]}) to {worth.value.iloc[-1]:.2f} million ({worth.line.iloc[-1]})."
+    )
+
+
+def _worth(result: Result) -> pd.DataFrame:
+    """Marginal values of the lines that spend in the first year of the last ones, rising."""
+    values = frames.marginal_frame(result)
+    year = int(result.inputs.years[result.worth.path_years[0]])
+    return values[(values["spending"] > 0) & (values["year"] == year)].sort_values("value")
+
+
+def details(config: Config, result: Result) -> str:
+    """One paragraph below the answer."""
     course = frames.course_frame(result).set_index("year")
     first, last = course.index[0], course.index[-1]
     low = int(result.inputs.years[int(course["total"].argmin())])
-    values = frames.marginal_frame(result)
-    year = int(result.inputs.years[result.worth.path_years[0]])
-    worth = values[(values["spending"] > 0) & (values["year"] == year)].sort_values("value")
+    worth = _worth(result)
     text = (
         f"H was {course.total[first]:.0f} bn in {first}, lowest in {low} ({course.total[low]:.0f}) "
         f"and {course.total[last]:.0f} bn in {last} ({course.per_inhabitant[last]:.0f} thousand "

@@ -4,7 +4,7 @@ import numpy as np
 
 from diffmig import evaluate, optimize, report
 from experiments.human_capital import frames
-from experiments.human_capital.answers import answer
+from experiments.human_capital.answers import answer, details
 from experiments.human_capital.claims import hdi_check, ledger_entries
 from experiments.human_capital.config import Config
 from experiments.human_capital.economy import components
@@ -30,7 +30,8 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     calibration = result.calibration
     run.write_metrics(
         {
-            "answer": answer(config, result),
+            "answer": answer(result),
+            "details": details(config, result),
             "answer_figure": "marginal_values",
             "wear_rate": float(result.parameters.wear_rate[0]),
             "initial_factor": float(result.parameters.initial_factor),

@@ -43,7 +43,24 @@ def physics(result: Result) -> str:
 
 
 def answer(result: Result) -> str:
-    """One paragraph for the head of the report."""
+    """Whether the data tell, in one sentence."""
+    ends = at_limits(result)
+    head = (
+        f"The data do not tell: the likelihood ends at a border ({', '.join(ends)})"
+        if ends
+        else "The likelihood has its maximum inside its borders"
+    )
+    if result.explanation is None:
+        return f"{head}."
+    row = significance_frame(result).set_index("regressor").loc["ridge"]
+    return (
+        f"{head}, and features of the year before explain the force of other places with R2 "
+        f"{row.mean_r2:.2f} (p {row.p_value:.2f}; the paper prints 0.84)."
+    )
+
+
+def details(result: Result) -> str:
+    """One paragraph below the answer."""
     inputs = result.inputs
     parts = [
         f"{len(inputs.places)} places, {inputs.years[0]}-{inputs.years[-1]}"
@@ -71,12 +88,6 @@ def answer(result: Result) -> str:
                 f"{rows[MODEL]:.2f}, the last value {rows['last value']:.2f} "
                 f"(best: {min(rows, key=rows.__getitem__)})."
             )
-    if result.explanation is not None:
-        row = significance_frame(result).set_index("regressor").loc["ridge"]
-        parts.append(
-            f"Features of the year before explain the force of other places with R2 "
-            f"{row.mean_r2:.2f} (p {row.p_value:.2f}); the paper prints 0.84."
-        )
     return " ".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from diffmig import evaluate, report
 from experiments.migration import frames
-from experiments.migration.answers import answer, solution_note
+from experiments.migration.answers import answer, details, solution_note
 from experiments.migration.claims import ledger_entries
 from experiments.migration.config import Config
 from experiments.migration.explanation_pages import write_explanation
@@ -42,6 +42,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(result),
+            "details": details(result),
             "answer_figure": "forces",
             "strengths": {k: float(v) for k, v in result.parameters._asdict().items()},
             "force_length_years": float(result.dynamics.scales.length_scale),

@@ -95,7 +95,7 @@ def median_intervals(
     }
 
 
-def answer(
+def details(
     mape: dict[str, dict[str, np.ndarray]], comparisons: Sequence[Comparison], significance: float
 ) -> str:
     """What the tests say, in words computed from the numbers."""
@@ -120,12 +120,22 @@ def answer(
             f"With {factors} factors ({protocol}) the chosen network has median MAPE {mine:.2f} %, "
             f"the best baseline ({rival}) {medians[rival]:.2f} %: {'; '.join(parts)}."
         )
+    tests = f"Signed-rank tests at {significance:g} after Holm's correction"
+    return f"{tests}. {' '.join(sentences)}"
+
+
+def answer(mape: dict[str, dict[str, np.ndarray]], comparisons: Sequence[Comparison]) -> str:
+    """Yes, only some or no, by the honest protocol, in one sentence."""
     verdicts = [c.outcome == "better" for c in comparisons if c.protocol == "honest"]
-    some = f"Only {sum(verdicts)} of {len(verdicts)}"
-    head = "Yes" if all(verdicts) else some if any(verdicts) else "No"
-    num_regions = len(mape["honest"]["network"])
-    tests = f"{num_regions} regions, signed-rank tests at {significance:g} after Holm's correction"
-    return f"{head} ({tests}). {' '.join(sentences)}"
+    head = "Yes" if all(verdicts) else "Only some" if any(verdicts) else "No"
+    medians = {name: float(np.nanmedian(errors)) for name, errors in mape["honest"].items()}
+    mine = medians.pop("network")
+    rival = min(medians, key=lambda name: medians[name])
+    return (
+        f"{head}: over {len(mape['honest']['network'])} regions, with forecast factors, the chosen "
+        f"network beats {sum(verdicts)} of {len(verdicts)} baselines (median MAPE {mine:.2f} %, "
+        f"of the best, {rival}, {medians[rival]:.2f} %)."
+    )
 
 
 def _listed(names: Sequence[str], total: int) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from diffmig import report
-from experiments.regions.comparison import OUTCOMES, answer
+from experiments.regions.comparison import OUTCOMES, answer, details
 from experiments.regions.config import Config
 from experiments.regions.frames import (
     accuracy_frame,
@@ -106,7 +106,6 @@ def _protocol(config: Config, result: Result, last_training: int) -> tuple[str, 
         for protocol, s in result.chosen.items()
     )
     return (
-        answer(result.mape, result.comparisons, config.significance),
         f"Regions: {len(regions.names)}, years {regions.years[0]}-{regions.years[-1]}, GRP in "
         f"constant prices ({regions.unit}), factors {', '.join(regions.factor_names)}. Everything "
         f"after {last_training} is held out; one network of {config.units} units per region and "
@@ -133,7 +132,8 @@ def _metrics(config: Config, result: Result, last_training: int) -> dict[str, ob
     }
     return {
         "answer_figure": "median_mape",
-        "answer": answer(result.mape, result.comparisons, config.significance),
+        "answer": answer(result.mape, result.comparisons),
+        "details": details(result.mape, result.comparisons, config.significance),
         "num_regions": len(regions.names),
         "num_left_out": len(regions.left_out),
         "last_training_year": last_training,

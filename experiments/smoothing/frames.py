@@ -10,6 +10,7 @@ from experiments.smoothing.whole import Result
 
 LENGTHS = ((0, 30), (30, 60), (60, 120), (120, 10_000))  # values of a series
 NUM_DRAWN = 6
+RULES = {"b": "selection", "inverse": "weighting"}
 
 
 def accuracy_frame(scores: Scores) -> pd.DataFrame:
@@ -144,33 +145,43 @@ def _position(times: pd.Index) -> np.ndarray:
 
 
 def answer(result: Result) -> str:
-    """What the run says in a sentence or two."""
-    if not result.outlooks:
-        return study_answer(result)
-    count = sum(len(outlook.panel.names) for outlook in result.outlooks)
-    text = f"{count} series forecast with intervals (tables forecasts_*)."
-    return f"{text} {study_answer(result)}" if result.comparisons else text
-
-
-def study_answer(result: Result) -> str:
-    """Where the primary rules beat what they choose from."""
+    """What the run says, in one sentence."""
+    if result.outlooks:
+        count = sum(len(outlook.panel.names) for outlook in result.outlooks)
+        return f"{count} series forecast with intervals (tables forecasts_*)."
     if not result.comparisons:
         return "Not measured: fewer than 6 series; for the study install diffmig[data]."
-    parts = []
-    for task in (ONE_STEP, AHEAD):
-        chosen = [c for c in result.comparisons if c.task == task]
-        for rule in dict.fromkeys(c.rule.split("-")[0] for c in chosen):
-            own = [c for c in chosen if c.rule.split("-")[0] == rule]
-            better = sum(c.outcome == "better" for c in own)
-            worse = sum(c.outcome == "worse" for c in own)
-            kind = "selection" if rule == "b" else "weights"
-            parts.append(f"{kind} {better} better, {worse} worse of {len(own)} ({task})")
+    parts = [
+        f"{RULES[rule]} is better in {own['better']} and worse in {own['worse']} of "
+        f"{own['all']} paired tests"
+        for rule in RULES
+        if (own := _count(result, rule, (ONE_STEP, AHEAD)))["all"]
+    ]
+    return f"Against base models, equal weights and peers {', '.join(parts)}."
+
+
+def details(result: Result) -> str:
+    """Where the primary rules beat what they choose from."""
+    if not result.comparisons:
+        return ""
+    parts = [
+        f"{RULES[rule]} {own['better']} better, {own['worse']} worse of {own['all']} ({task})"
+        for task in (ONE_STEP, AHEAD)
+        for rule in RULES
+        if (own := _count(result, rule, (task,)))["all"]
+    ]
     series = sum(len(s.history.names) for s in result.scores)
     sources = f"{len(result.scores)} source{'s' * (len(result.scores) > 1)}"
     return (
         f"{series} series of {sources}, each rule against base models, equal weights and peers, "
         f"paired tests after Holm's correction: {'; '.join(parts)}."
     )
+
+
+def _count(result: Result, rule: str, tasks: tuple[str, ...]) -> dict[str, int]:
+    own = [c for c in result.comparisons if c.task in tasks and c.rule.split("-")[0] == rule]
+    outcomes = {name: sum(c.outcome == name for c in own) for name in ("better", "worse")}
+    return outcomes | {"all": len(own)}
 
 
 def _median(values: np.ndarray) -> float:

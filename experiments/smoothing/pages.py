@@ -25,6 +25,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": frames.answer(result),
+            "details": frames.details(result),
             "answer_figure": "study_0",
             "num_series": sum(len(s.history.names) for s in result.scores),
             "num_skipped": len(result.inputs.skipped),
@@ -38,7 +39,6 @@ def _write_study(run: report.Run, config: Config, result: Result) -> None:
     skipped = [f"{s.name}: {s.reason}" for s in result.inputs.skipped]
     problems = problem_lines(result.inputs.problems)
     paragraphs = [
-        frames.study_answer(result),
         "Weights of the base models are fitted by squared one-step errors on the first part of "
         "each history and again half way and at its end; rules see the one-step errors of "
         "forecasts made after the first fit. One-step errors are scored on the last rows of the "

@@ -24,7 +24,22 @@ def _percent(accuracy: float) -> str:
 
 
 def answer(config: Config, result: Result) -> str:
-    """One paragraph for the head of the report."""
+    """Whether towns can be helped, by networks of what worth, in one sentence."""
+    inputs = result.inputs
+    error = score_frame(inputs, result.past).set_index("method")["mae"]
+    kept = kept_names(result.outlook.networks, inputs)
+    if set(kept) <= set(config.fixed):
+        return f"What must change cannot be asked: no decision moves {', '.join(kept)}."
+    reached = int((result.levers.status == 0).sum())
+    return (
+        f"A rise of the balance by {config.percent:g} % of its size within what a town's cluster "
+        f"has shown can be reached in {reached} of {len(inputs.towns)} towns, by networks that "
+        f"miss the balance by {error[HONEST]:.0f} persons (the last value by {error[LAST]:.0f})."
+    )
+
+
+def details(result: Result) -> str:
+    """One paragraph below the answer."""
     inputs = result.inputs
     scores = score_frame(inputs, result.past).set_index("method")
     error, accurate = scores["mae"].to_dict(), scores["accuracy"].to_dict()
@@ -44,15 +59,5 @@ def answer(config: Config, result: Result) -> str:
         f"With factor trends kept {len(growing)} towns gain people in every year to "
         f"{result.outlook.years[-1]}"
         + (f": {', '.join(growing[:5])}{'...' if len(growing) > 5 else ''}." if growing else ".")
-    )
-    found = result.levers
-    kept = kept_names(result.outlook.networks, inputs)
-    if set(kept) <= set(config.fixed):
-        parts.append(f"What must change cannot be asked: no decision moves {', '.join(kept)}.")
-        return " ".join(parts)
-    parts.append(
-        f"A rise of each town's balance by {config.percent:g} % of its size within what its "
-        f"cluster has shown can be reached in {int((found.status == 0).sum())} of "
-        f"{len(inputs.towns)} towns."
     )
     return " ".join(parts)

@@ -2,7 +2,7 @@
 
 from diffmig import evaluate, report
 from experiments.towns import frames, structure_frames
-from experiments.towns.answers import answer, kept_words
+from experiments.towns.answers import answer, details, kept_words
 from experiments.towns.claims import ledger_entries
 from experiments.towns.config import Config
 from experiments.towns.lever_pages import PERSONS, write_levers
@@ -31,6 +31,7 @@ def write(run: report.Run, config: Config, result: Result) -> None:
     run.write_metrics(
         {
             "answer": answer(config, result),
+            "details": details(result),
             "answer_figure": "levers",
             "accuracy": {k: float(v) for k, v in scores["accuracy"].items()},
             "mae": {k: float(v) for k, v in scores["mae"].items()},

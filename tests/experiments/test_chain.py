@@ -124,8 +124,8 @@ def test_the_report_says_what_it_is(result, effects, tmp_path):
         pages.write(run, TINY, result)
         folder = run.folder
         answer = run.metrics["answer"]
-        assert answer.startswith("A model exercise, not a forecast. One million RUB")
-        assert "5-95 %" in answer
+        assert answer.startswith("In a model exercise, not a forecast, a million RUB")
+        assert "5-95 %" in run.metrics["details"]
         assert run.metrics["converged"] == 1.0
         contents = json.loads((folder / "contents.json").read_text())
         names = {c["name"] for c in contents if c["kind"] == "figure"}

@@ -228,7 +228,7 @@ def test_a_budget_of_ones_own(tmp_path):
         human_capital.EXPERIMENT.write(folder, config, made)
     assert (folder.folder / "figures" / "lexis.png").exists()
     assert not (folder.folder / "ledger.csv").exists()
-    assert "taken as given" in folder.metrics["answer"]
+    assert "taken as given" in folder.metrics["details"]
 
 
 @pytest.mark.parametrize(

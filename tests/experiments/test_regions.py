@@ -12,7 +12,7 @@ from scipy import stats
 
 from diffmig import data, evaluate, explain, fit, report
 from experiments.regions import EXPERIMENT
-from experiments.regions.comparison import answer, compare
+from experiments.regions.comparison import answer, compare, details
 from experiments.regions.config import VARIANTS
 from experiments.regions.places import make_regions
 from experiments.regions.rivals import cobb_douglas, extend_factors
@@ -66,7 +66,7 @@ def test_a_network_that_is_given_the_factors_beats_every_naive_rule(result):
     assert np.median(result.mape["conditional"]["network"]) < 4
     # the truth is in the family of the production function, which no network can beat
     assert outcomes["conditional", "Cobb-Douglas"].outcome == "worse"
-    assert "loses to" in answer(result.mape, result.comparisons, 0.05)
+    assert "loses to" in details(result.mape, result.comparisons, 0.05)
 
 
 def test_no_forecast_knows_the_held_out_product(panel, result):
@@ -167,8 +167,9 @@ def test_outcomes_follow_the_adjusted_test(key):
     assert [c.wins for c in found[:2]] == [30, 0]
     assert found[0].wilcoxon_p == stats.wilcoxon(network, mape["honest"]["bad"]).pvalue
     assert found[0].adjusted_p == pytest.approx(3 * found[0].wilcoxon_p)
-    text = answer(mape, found, 0.05)
-    assert text.startswith("Only 1 of 3")
+    assert answer(mape, found).startswith("Only some: over 30 regions")
+    assert "beats 1 of 3 baselines (median MAPE" in answer(mape, found)
+    text = details(mape, found, 0.05)
     assert "beats 1 of 3 baselines (bad)" in text
     assert "loses to 1 of 3 baselines (good)" in text
 
@@ -246,8 +247,9 @@ def test_us_states_run_and_are_written(tmp_path):
     tests = pd.read_parquet(written.folder / "tables" / "tests.parquet")
     honest = tests[tests["protocol"] == "honest"]
     better = (honest["outcome"] == "better").sum()
-    head = "No (" if not better else f"Only {better} of {len(honest)}"
+    head = "No:" if not better else "Only some:"
     assert metrics["answer"].startswith(head)
+    assert f"beats {better} of {len(honest)} baselines" in metrics["answer"]
     regions = pd.read_parquet(written.folder / "tables" / "regions.parquet")
     row = regions[(regions["protocol"] == "honest") & (regions["region"] == "Ohio")]
     ohio = found.regions.grp[found.regions.names.index("Ohio")]

@@ -98,8 +98,9 @@ def test_bars_tables_and_the_answer_are_written(result, tmp_path):
     assert tables == {"models", *(f"{name}_inputs" for name in NAMES)}
     assert made.metrics["converged"]
     assert set(made.metrics["cost"]) == set(NAMES)
-    words = answer(TINY, result)
-    assert words.startswith("Gradients of 5 models agree")
+    assert made.metrics["answer"] == answer(result)
+    assert answer(result).startswith("Gradients of 5 models are right to")
+    assert made.metrics["details"].startswith("Gradients of 5 models agree")
     summary = summary_frame(TINY, result).set_index("model")
     assert (summary["cost"] > 0).all()
     reading = by_name(result)["town"]

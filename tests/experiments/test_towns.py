@@ -163,7 +163,7 @@ def test_everything_is_written(result, tmp_path):
     } <= figures
     forecast = pd.read_parquet(made.folder / "tables" / "forecast.parquet")
     assert {"2023", "2024", "2025", "2026"} <= set(forecast.columns)
-    assert "27 towns" in answer(TINY, result)
+    assert "of 27 towns" in answer(TINY, result)
 
 
 def own_table(num_towns: int = 8, num_years: int = 8) -> pd.DataFrame:

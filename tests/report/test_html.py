@@ -79,6 +79,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             "base",
             question=HOSTILE,
             answer="Yes, 4.9 %",
+            details="Measured by hand.",
             answer_figure="bars",
             converged=True,
             mape=np.inf,
@@ -119,6 +120,9 @@ def test_answers_sections_and_doubts_are_shown(report: tuple[Path, str]) -> None
     page = Page(html)
     assert html.index("Yes, 4.9 %") < html.index("Claims ledger") < html.index('id="run-1"')
     assert html.index("Yes, 4.9 %") < html.index("<img") < html.index("Claims ledger")
+    assert html.count("Yes, 4.9 %") == 2  # on the first page and at the head of its own
+    assert html.index('id="run-1"') < html.index("Measured by hand.") < html.index('id="run-2"')
+    assert html.count("Measured by hand.") == 1
     run = html[html.index('id="run-1"') : html.index('id="run-2"')]
     order = ["<h3>", "Drawn from figures/bars.parquet", "First 200 of 205 rows", "In tables/aside"]
     assert sorted(order, key=run.index) == order
