@@ -1,6 +1,7 @@
 """Networks trained by gradient inside a search: BA-LSTM, GA-BPNN, PSO-Elman."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -151,11 +152,16 @@ def fit_hybrid(key: Array, hybrid: Hybrid, folds: Task, final: Task) -> Fitted:
     method = optimize.METHODS[hybrid.method]
     config = replace(method.config, num_members=hybrid.num_members)
 
+    @jax.jit  # traced once for the first swarm and for the steps
+    @jax.vmap
+    def fitness(key: Array, candidate: Any) -> Array:
+        return _fitness(key, hybrid, candidate, space, folds)
+
     def evaluate_fn(key: Array, swarm: Any) -> Array:
         keys = jax.random.split(key, hybrid.num_members)
         if hybrid.common_start:
             keys = jnp.broadcast_to(key_start, keys.shape)
-        return jax.vmap(lambda k, c: _fitness(k, hybrid, c, space, folds))(keys, swarm)
+        return fitness(keys, swarm)
 
     found = optimize.run(key_search, method, evaluate_fn, space, hybrid.num_steps, config=config)
     best = _inside(space, found.candidate)
@@ -214,6 +220,7 @@ def _fitness(
     return jnp.mean(jax.vmap(on_fold)(folds))
 
 
+@partial(jax.jit, static_argnums=0)  # traced once for all folds, steps and the end
 def _train(hybrid: Hybrid, params: Any, hyper: Hyper, task: Task) -> Training:
     # no weight on later years is not enough: an infinite output times 0 would be NaN
     x = jnp.where(task.after[:, None] > 0, 0.0, task.x)

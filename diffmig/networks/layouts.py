@@ -1,6 +1,7 @@
 """How a series of years is shown to a network: run through, in windows, or side by side."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
 import flax.linen as nn
@@ -78,6 +79,7 @@ def predict(network: nn.Module, params: Any, x: Array, units: Array, layout: Lay
     return jax.vmap(lambda window: cast(Array, network.apply(params, window, units))[-1])(windows)
 
 
+@partial(jax.jit, static_argnums=(1, 2, 4))
 def init_network(
     key: Array, network: nn.Module, num_factors: int, units: Array, layout: Layout
 ) -> Any:
