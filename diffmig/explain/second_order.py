@@ -1,6 +1,7 @@
 """Second derivatives of one output: products with the Hessian, its diagonal, the whole of it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +69,11 @@ def hessian_vector_product(model_fn: Callable[[Any], Array], inputs: Any, direct
             "direction: expected structure, shapes and dtype of inputs, got "
             f"{jax.tree.map(jnp.shape, direction)} for {jax.tree.map(jnp.shape, inputs)}"
         )
+    return _along(inputs, direction, model_fn)
+
+
+@partial(jax.jit, static_argnums=2)
+def _along(inputs: Any, direction: Any, model_fn: Callable[[Any], Array]) -> Any:
     return jax.jvp(jax.grad(model_fn), (inputs,), (direction,))[1]
 
 
@@ -90,7 +96,11 @@ def hessian_diagonal(
 
     Source: as `hessian_vector_product`.
     """
-    inputs = _checked(model_fn, inputs)
+    return _diagonal(_checked(model_fn, inputs), model_fn, block)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _diagonal(inputs: Any, model_fn: Callable[[Any], Array], block: int | None) -> Any:
     point = flatten(inputs)
     slope = _flat_gradient(model_fn, inputs)
 
@@ -121,17 +131,23 @@ def second_order(
         ValueError: as `hessian_vector_product`, or more inputs.
 
     Notes:
-        Differentiable where the model is three times differentiable.
+        Differentiable where the model is three times differentiable. Compiled once for every model
+        function and shape, as the products above.
 
     Source: chain rule; elasticity as in `sensitivity`.
     """
     inputs = _checked(model_fn, inputs)
-    point = flatten(inputs)
-    if point.size > MOST_INPUTS:
+    if flatten(inputs).size > MOST_INPUTS:
         raise ValueError(
             f"inputs: expected at most {MOST_INPUTS} numbers for a whole Hessian, got "
-            f"{point.size}; take hessian_vector_product or hessian_diagonal"
+            f"{flatten(inputs).size}; take hessian_vector_product or hessian_diagonal"
         )
+    return _hessian(inputs, model_fn, block)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _hessian(inputs: Any, model_fn: Callable[[Any], Array], block: int | None) -> SecondOrder:
+    point = flatten(inputs)
     slope = _flat_gradient(model_fn, inputs)
 
     def row(number: Array) -> Array:

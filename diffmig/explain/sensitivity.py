@@ -1,6 +1,7 @@
 """Derivatives of a model's outputs with respect to its named inputs, with ensemble bands."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -54,7 +55,8 @@ def sensitivity(
             unknown mode.
 
     Notes:
-        Differentiable itself where the model is twice differentiable.
+        Differentiable itself where the model is twice differentiable. Compiled once for every model
+        function and shape.
 
     Source: chain rule; elasticity as in production theory, d log output / d log input.
     """
@@ -70,15 +72,19 @@ def sensitivity(
         raise ValueError(f"model_fn: expected one floating array as output, got {shape}")
     if mode == "auto":
         mode = "reverse" if shape.size <= sum(leaf.size for leaf in leaves) else "forward"
-    transforms = {"reverse": jax.jacrev, "forward": jax.jacfwd}
-    if mode not in transforms:
+    if mode not in ("forward", "reverse"):
         raise ValueError(f"mode: expected auto, forward or reverse, got {mode!r}")
+    return _slopes(inputs, model_fn, mode)
 
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _slopes(inputs: Any, model_fn: Callable[[Any], Array], mode: str) -> Sensitivity:
     def twice(x: Any) -> tuple[Array, Array]:
         output = model_fn(x)
         return output, output
 
-    gradient, output = transforms[mode](twice, has_aux=True)(inputs)
+    transform = jax.jacrev if mode == "reverse" else jax.jacfwd
+    gradient, output = transform(twice, has_aux=True)(inputs)
 
     def relative(slope: Array, leaf: Array) -> Array:
         outputs = jnp.broadcast_to(output.reshape(output.shape + (1,) * leaf.ndim), slope.shape)
