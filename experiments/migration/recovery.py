@@ -92,11 +92,10 @@ def _solved(key: Array, latitude: Array, longitude: Array) -> Truth:
         wave = a * jnp.sin(2 * jnp.pi * time[None] / period + phase)
         return wave + b * jnp.exp(-((time[None] - tau) ** 2) / (2 * width**2))
 
-    per_year = PER_YEAR
-    nodes = force(jnp.asarray(mg.node_times(YEARS * per_year, 1 / per_year)))
+    nodes = force(jnp.asarray(mg.node_times(YEARS * PER_YEAR, 1 / PER_YEAR)))
     start = jax.random.normal(keys["q"], size[:1]), 0.5 * jax.random.normal(keys["v"], size[:1])
-    motion = mg.propagate(stiffness, TRUTH.damping, *start, nodes, 1 / per_year)
-    clean = motion.balance[:, ::per_year]
+    motion = mg.propagate(stiffness, TRUTH.damping, *start, nodes, 1 / PER_YEAR)
+    clean = motion.balance[:, ::PER_YEAR]
     sd = NOISE * jnp.std(clean, axis=1, keepdims=True)
     noisy = clean + sd * jax.random.normal(keys["noise"], clean.shape)
     return Truth(

@@ -54,3 +54,9 @@ def largest_gap(table: pd.DataFrame, small: float) -> tuple[pd.Series, str]:
     if row["total_low"] <= row["first_high"] and not reasons:
         reasons.append("neighbours in the ranking have nearly equal shares")
     return row, "; ".join(reasons) or "none of the measures of shape is large"
+
+
+def label(row: pd.Series) -> str:
+    """Name of an input; arrays with the label inside."""
+    name = str(row["input"]).replace("_", " ")
+    return name if row["index"] == 0 else f"{name} {row['index']}"

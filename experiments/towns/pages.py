@@ -196,6 +196,6 @@ def _write_outlook(run: report.Run, config: Config, result: Result, source: str)
     table = frames.forecast_frame(result)
     run.write_table(
         "forecast", table, "Forecast balances with factor trends kept, in the form of table 4.",
-        units={name: PERSONS for name in table.columns if name not in ("town", "cluster")},
+        units=dict.fromkeys(table.columns.drop(["town", "cluster"], errors="ignore"), PERSONS),
         source=source, show=len(inputs.towns) <= 80,
     )  # fmt: skip

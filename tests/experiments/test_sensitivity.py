@@ -7,7 +7,8 @@ import pytest
 from diffmig import report
 from experiments.sensitivity import ranks
 from experiments.sensitivity.config import NAMES, VARIANTS, Config
-from experiments.sensitivity.pages import answer, bar_frame, summary_frame, write
+from experiments.sensitivity.answers import answer
+from experiments.sensitivity.pages import bar_frame, summary_frame, write
 
 from .conftest import command, tiny_result
 
