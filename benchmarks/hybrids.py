@@ -119,7 +119,8 @@ def _measure_own(
     mesh = batch_mesh()
     meshes = {"all devices": mesh, "one": batch_mesh(jax.devices()[:1])}
     calls = {which: partial(train, mesh=devices) for which, devices in meshes.items()}
-    timed, alone = timing.time_together(calls).values()
+    repeats = 3 if options.quick else 20
+    timed, alone = timing.time_together(calls, repeats=repeats).values()
     fitted, peak = train(mesh=mesh), timing.peak_bytes()
     visited = follow_search(key, hybrid, folds, final)
     best, again = np.asarray(fitted.fitness)[:, 0, -1], np.asarray(visited.mape).min(axis=1)
