@@ -26,7 +26,7 @@ def test_one_command_makes_the_report_and_resume_computes_nothing_again(tmp_path
         assert metrics.exists()
     assert "impossible" in page
     assert re.search(r"compiling [\d.]+ s", done.stdout)
-    again = command(*arguments, "--resume")
+    again = command(*arguments, "--resume", "--jobs", "1")  # in turn, in one process
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is finished") == len(NAMES)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
