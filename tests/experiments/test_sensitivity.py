@@ -6,8 +6,8 @@ import pytest
 
 from diffmig import report
 from experiments.sensitivity import ranks
-from experiments.sensitivity.config import NAMES, VARIANTS, Config
 from experiments.sensitivity.answers import answer
+from experiments.sensitivity.config import NAMES, VARIANTS, Config
 from experiments.sensitivity.pages import bar_frame, summary_frame, write
 
 from .conftest import command, tiny_result
