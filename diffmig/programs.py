@@ -23,7 +23,7 @@ def one_program(*static: str) -> Callable[[Fn], Fn]:
         The decorator. Lists and tuples of numbers become arrays first.
 
     Notes:
-        For functions that look at shapes and never at values: checks of values belong before the
+        For public functions that look at shapes and never at values: checks of values belong before the
         call.
     """
 

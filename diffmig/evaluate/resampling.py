@@ -250,14 +250,14 @@ def repeated_split_significance(
     return _judge(scores, weight, splits, num_permutations, repeated)
 
 
-@one_program("num_permutations", "num_towns")
+@partial(jax.jit, static_argnames=("num_permutations", "num_towns"))
 def _orders(key: Array, order: Array | np.ndarray, num_permutations: int, num_towns: int) -> Array:
     """Order of the towns of every job, order 0 their own, [job, town]."""
     own = jnp.arange(num_towns, dtype=jnp.int32)[None, :]
     return jnp.concatenate([own, random_orders(key, num_permutations, num_towns)])[order]
 
 
-@one_program("num_permutations", "repeated")
+@partial(jax.jit, static_argnames=("num_permutations", "repeated"))
 def _judge(
     scores: Scores, weight: Array, splits: Splits, num_permutations: int, repeated: int
 ) -> Significance:

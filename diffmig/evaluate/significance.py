@@ -6,6 +6,7 @@ many regions.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -16,7 +17,6 @@ from jax.typing import ArrayLike
 from scipy import stats
 
 from diffmig.evaluate._arrays import check_count
-from diffmig.programs import one_program
 from diffmig.towns import adjust_p_values
 
 Alternative = Literal["two-sided", "less", "greater"]
@@ -194,7 +194,7 @@ def bootstrap_median_difference(
     return DifferenceInterval(float(np.median(difference)), float(low), float(high), level)
 
 
-@one_program("num_resamples")
+@partial(jax.jit, static_argnames="num_resamples")
 def _resampled_medians(key: Array, values: np.ndarray, num_resamples: int) -> Array:
     rows = jax.random.randint(key, (num_resamples, values.size), 0, values.size)
     return jnp.median(values[rows], axis=1)

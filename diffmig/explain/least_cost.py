@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from diffmig.programs import one_program
-
 PATH_STATUS = ("reached", "cannot be reached within the bounds")
 _FEW_LEVERS = 16  # up to here all prices are tried side by side
 
@@ -74,7 +72,7 @@ def least_cost(
     return _cheapest(gradient, cost, low, high, needed, curvature)
 
 
-@one_program()
+@jax.jit
 def _cheapest(
     gradient: Array,
     cost: Array,

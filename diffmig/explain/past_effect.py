@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffmig.fit.ensembles import Band, band
-from diffmig.programs import one_program
 
 
 class PastEffect(NamedTuple):
@@ -95,7 +94,7 @@ def past_effect(
     return _summarise(actual, seen, without, residuals)
 
 
-@one_program()
+@jax.jit
 def _summarise(actual: Array, seen: Array, without: Array, residuals: Array) -> PastEffect:
     num_members, num_draws = seen.shape[0], residuals.shape[0]
     shape = (num_members, num_draws, *actual.shape)

@@ -5,6 +5,7 @@ them.
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffmig.evaluate.baselines import ar1, last_value
-from diffmig.programs import one_program
 
 # Quantile of the factor's own recent annual growth (or level) that each scenario continues.
 GROWTH_QUANTILES = {"conservative": 0.25, "basic": 0.5, "target": 0.75}
@@ -176,7 +176,7 @@ def growth_scenarios(
     }
 
 
-@one_program("horizon")
+@partial(jax.jit, static_argnames="horizon")
 def _continued(values: Array, in_logs: np.ndarray, horizon: int) -> tuple[Array, Array]:
     """Paths [year, factor] of the autoregressions, by level or by log growth, and their status."""
     level, growth = (
@@ -187,13 +187,13 @@ def _continued(values: Array, in_logs: np.ndarray, horizon: int) -> tuple[Array,
     return path.T, jnp.where(in_logs, growth.status, level.status)
 
 
-@one_program("horizon")
+@partial(jax.jit, static_argnames="horizon")
 def _compounded(values: Array, rates: Array, horizon: int) -> Array:
     growth = jnp.broadcast_to(1 + rates[None, :], (horizon, rates.size))
     return values[-1:] * jnp.cumprod(growth, axis=0)
 
 
-@one_program("num_years", "horizon")
+@partial(jax.jit, static_argnames=("num_years", "horizon"))
 def _at_quantiles(
     values: Array, is_rate: np.ndarray, is_reversed: np.ndarray, num_years: int, horizon: int
 ) -> list[Array]:

@@ -5,6 +5,7 @@ component, ...] for sources, any batch axes (region, scenario) behind.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -13,7 +14,6 @@ import numpy as np
 from jax import Array
 
 from diffmig.data import OPEN_AGE, Budget
-from diffmig.programs import one_program
 
 
 class Lines(NamedTuple):
@@ -183,7 +183,7 @@ def _check_values(amounts: Array, population: Array, served: Array) -> None:
         )
 
 
-@one_program("rule")
+@partial(jax.jit, static_argnames="rule")
 def _between(amounts: Array, left: np.ndarray, share: np.ndarray, rule: str) -> Array:
     """Amounts [line, year, ...] at the `share` [year] of the way from printed year `left`."""
     share = share.reshape((1, -1) + (1,) * (amounts.ndim - 2))

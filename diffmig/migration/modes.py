@@ -16,8 +16,6 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from diffmig.programs import one_program
-
 NUM_NODES = 4
 MOTION_STATUS = ("solved", "step limit reached", "a value is not finite")
 _SERIES_TERMS = 12
@@ -201,7 +199,7 @@ def _to_towns(vectors: Array, states: Array) -> Array:
     return jnp.moveaxis(states @ vectors.T, 0, -1)
 
 
-@one_program()
+@jax.jit
 def _by_modes(found: Modes, damping: Array, q: Array, v: Array, force: Array, step: float) -> Array:
     """[2, ..., town, 1 + step]."""
     values, vectors = found
