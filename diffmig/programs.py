@@ -23,8 +23,8 @@ def one_program(*static: str) -> Callable[[Fn], Fn]:
         The decorator. Lists and tuples of numbers become arrays first.
 
     Notes:
-        For public functions that look at shapes and never at values: checks of values belong before the
-        call.
+        For public functions that look at shapes and never at values: checks of values belong before
+        the call.
     """
 
     def decorate(fn: Fn) -> Fn:
