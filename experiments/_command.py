@@ -45,16 +45,16 @@ class Experiment(NamedTuple):
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
     """Command line of an experiment."""
-    argv = sys.argv[1:] if arguments is None else arguments
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--variant", default="base")
-    first.add_argument("--data", default=None)
-    known, _ = first.parse_known_args(argv)
     start()
     import tyro
 
     from diffmig.data import DataError
 
+    argv = sys.argv[1:] if arguments is None else arguments
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--variant", default="base")
+    first.add_argument("--data", default=None)
+    known, _ = first.parse_known_args(argv)
     if known.variant not in experiment.variants:
         _stop(f"--variant: expected one of {', '.join(experiment.variants)}, got {known.variant!r}")
     config = experiment.variants[known.variant]

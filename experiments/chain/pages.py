@@ -50,7 +50,7 @@ def answer(config: Config, effects: pd.DataFrame) -> str:
     own = effects[effects["decidable"]]
     low, top = own.iloc[own["grp"].argmin()], own.iloc[own["grp"].argmax()]
     return (
-        f"In a {LABEL.lower()}, a million RUB more in one line of the region's budget in one year "
+        f"In a {LABEL}, a million RUB more in one line of the region's budget in one year "
         f"lifts GRP of {config.horizon} by {low['grp']:.2f} ({low.line}, {low.year}) to "
         f"{top['grp']:.2f} million RUB ({top.line}, {top.year})."
     )

@@ -1,4 +1,4 @@
-"""The result in one paragraph."""
+"""The result in one sentence, and in one paragraph."""
 
 import numpy as np
 

@@ -101,9 +101,7 @@ def details(
     """What the tests say, in words computed from the numbers."""
     sentences = []
     for protocol, factors in (("honest", "forecast"), ("conditional", "actual")):
-        medians = {name: float(np.nanmedian(errors)) for name, errors in mape[protocol].items()}
-        mine = medians.pop("network")
-        rival = min(medians, key=lambda name: medians[name])
+        mine, rival, best = _medians(mape[protocol])
         groups = {
             outcome: [
                 c.baseline for c in comparisons if (c.protocol, c.outcome) == (protocol, outcome)
@@ -118,7 +116,7 @@ def details(
             parts.append(f"shows no difference to {_listed(groups['no difference shown'], total)}")
         sentences.append(
             f"With {factors} factors ({protocol}) the chosen network has median MAPE {mine:.2f} %, "
-            f"the best baseline ({rival}) {medians[rival]:.2f} %: {'; '.join(parts)}."
+            f"the best baseline ({rival}) {best:.2f} %: {'; '.join(parts)}."
         )
     tests = f"Signed-rank tests at {significance:g} after Holm's correction"
     return f"{tests}. {' '.join(sentences)}"
@@ -128,14 +126,20 @@ def answer(mape: dict[str, dict[str, np.ndarray]], comparisons: Sequence[Compari
     """Yes, only some or no, by the honest protocol, in one sentence."""
     verdicts = [c.outcome == "better" for c in comparisons if c.protocol == "honest"]
     head = "Yes" if all(verdicts) else "Only some" if any(verdicts) else "No"
-    medians = {name: float(np.nanmedian(errors)) for name, errors in mape["honest"].items()}
-    mine = medians.pop("network")
-    rival = min(medians, key=lambda name: medians[name])
+    mine, rival, best = _medians(mape["honest"])
     return (
         f"{head}: over {len(mape['honest']['network'])} regions, with forecast factors, the chosen "
         f"network beats {sum(verdicts)} of {len(verdicts)} baselines (median MAPE {mine:.2f} %, "
-        f"of the best, {rival}, {medians[rival]:.2f} %)."
+        f"of the best, {rival}, {best:.2f} %)."
     )
+
+
+def _medians(errors: dict[str, np.ndarray]) -> tuple[float, str, float]:
+    """Median over the regions of the network, name of the best baseline and its median."""
+    medians = {name: float(np.nanmedian(values)) for name, values in errors.items()}
+    mine = medians.pop("network")
+    rival = min(medians, key=lambda name: medians[name])
+    return mine, rival, medians[rival]
 
 
 def _listed(names: Sequence[str], total: int) -> str:
