@@ -17,8 +17,8 @@ from jax.typing import ArrayLike
 from diffmig.batching import batched
 from diffmig.evaluate._arrays import check_count, safe_ratio, safe_sqrt
 from diffmig.evaluate.panel_splits import Splits, random_orders, town_splits
-from diffmig.fit.regression import Regressor, check_rows
-from diffmig.programs import as_array, one_program
+from diffmig.fit.regression import Regressor, checked_rows
+from diffmig.programs import one_program
 from diffmig.random import fold_in
 
 JOBS_PER_BLOCK = 50  # fits side by side
@@ -217,11 +217,9 @@ def repeated_split_significance(
 
     Source: Nadeau, Bengio, 2003 (standard error); Phipson, Smyth, 2010 (p-value).
     """
-    x, y = as_array(x), as_array(y)
-    if x.ndim != 3:
-        raise ValueError(f"x: expected [town, year, factor], got {x.shape}")
-    weight = as_array(np.ones(y.shape, y.dtype)) if weight is None else jnp.asarray(weight, y.dtype)
-    check_rows(x, y, weight, all_finite=True)
+    if np.ndim(x) != 3:
+        raise ValueError(f"x: expected [town, year, factor], got {np.shape(x)}")
+    x, y, weight = checked_rows(x, y, weight, all_finite=True)
     key_split, key_fit, key_order = (fold_in(key, stage) for stage in range(3))
     if splits is None:
         splits = town_splits(key_split, *y.shape, num_runs=num_runs, test_share=test_share)

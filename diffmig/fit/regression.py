@@ -99,7 +99,7 @@ def fit_regression(
         ValueError: shapes, no row with weight, or values that are not finite in such rows (the last
             two are not checked where traced).
     """
-    rows = _checked(x, y, weight)
+    rows = checked_rows(x, y, weight)
     if regressor.traceable:
         return _fit(key, *rows, regressor=regressor)
     return regressor.fit_fn(key, *_flat(*rows))
@@ -153,7 +153,7 @@ def bootstrap_regression(
         )
     shape = np.shape(x)[:2]
     settings = {"shape": shape, "num_resamples": num_resamples, "block": block, "mesh": mesh}
-    return _bootstrap(key, *_checked(x, y, weight), regressor=regressor, **settings)
+    return _bootstrap(key, *checked_rows(x, y, weight), regressor=regressor, **settings)
 
 
 @partial(jax.jit, static_argnames="regressor")
@@ -243,12 +243,14 @@ def check_rows(x: Array, y: Array, weight: Array, *, all_finite: bool = False) -
         )
 
 
-def _checked(x: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Array, Array, Array]:
-    """x [..., factor], y [...] and weight [...]."""
+def checked_rows(
+    x: ArrayLike, y: ArrayLike, weight: ArrayLike | None, *, all_finite: bool = False
+) -> tuple[Array, Array, Array]:
+    """x [..., factor], y [...] and weight [...], 1 where none is given, after `check_rows`."""
     x, y = as_array(x), as_array(y)
     weights = as_array(np.ones(y.shape, y.dtype) if weight is None else weight)
     weights = weights if weights.dtype == y.dtype else weights.astype(y.dtype)
-    check_rows(x, y, weights)
+    check_rows(x, y, weights, all_finite=all_finite)
     return x, y, weights
 
 
