@@ -250,7 +250,7 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     from benchmarks import _timing as timing
-    from experiments._command import usable_cores
+    from diffmig.runtime import usable_cores
 
     if options.quick:
         options = replace(options, **QUICK)

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffmig.thread_waits import shares_threads, trace_once
+
 BATCH_AXIS = "batch"
 
 
@@ -61,15 +63,28 @@ def batched(
     Raises:
         ValueError: leaves differ in length, the batch is empty, `block` < 1, `mesh` has more than
             one axis, unequal numbers of devices in its processes or none in this one, or without
-            `gather` members that devices of several processes cannot share equally.
+            `gather` members that devices of several processes cannot share equally; members that
+            decompose many matrices on several CPU devices of several processes.
 
     Notes:
         Differentiable where `fn` is. A short last block is filled with copies of the last member,
         which are dropped. Devices exchange nothing if they share the members without remainder,
         except that processes exchange results to gather them. Processes are not asked whether
-        their arrays are equal.
+        their arrays are equal. Where several CPU devices of one process would wait for each other
+        inside batches of decompositions (`diffmig.thread_waits`), blocks are smaller, and where
+        even one member holds such batches, one device does it all.
     """
     num_members = _num_members(xs)
+    if mesh is not None and shares_threads(mesh):
+        fn, most = trace_once(fn, jax.tree.map(_one_member, xs))
+        if most is not None:
+            block = min(block or num_members, max(most, 1))
+        if most == 0 and _spans_processes(mesh):
+            raise ValueError(
+                "fn: one member alone decomposes so many matrices that CPU devices of one process "
+                "would wait for each other for ever; start every process with one device"
+            )
+        mesh = None if most == 0 else mesh
     num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh, gather)
     run_block = jax.vmap(jax.checkpoint(fn) if remat else fn)
 
@@ -224,6 +239,10 @@ def _join(x: Any, length: int) -> Any:
     if lacking == size:
         return whole
     return jnp.concatenate([whole[..., :-size], x[-1][..., size - lacking :]], axis=-1)
+
+
+def _one_member(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
 def _fill(xs: Any, length: int, axis: int = 0) -> Any:

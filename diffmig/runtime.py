@@ -131,6 +131,12 @@ def join_processes(
     return jax.process_index()
 
 
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
 def _set_host_devices(jax: Any, count: int) -> None:
     # Outranks --xla_force_host_platform_device_count, works after `import jax`,
     # and unlike XLA_FLAGS does not leak into child processes.

@@ -117,18 +117,12 @@ def start(*, short: bool = False) -> None:
         if plain and "xla_cpu_use_fusion_emitters" not in flags:
             flags = f"{flags} {PLAIN_CODE}"
         os.environ["XLA_FLAGS"] = flags.strip()
-    runtime.configure(host_devices=min(usable_cores(), MAX_HOST_DEVICES))
+    runtime.configure(host_devices=min(runtime.usable_cores(), MAX_HOST_DEVICES))
 
 
 def has_gpu_plugin() -> bool:
     """Whether JAX was installed for a GPU."""
     return any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def execute(

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from experiments._command import has_gpu_plugin, usable_cores
+from diffmig.runtime import usable_cores
+from experiments._command import has_gpu_plugin
 
 INTERRUPT_EVERY = 5.0  # seconds
 LEFT_OUT = 2  # exit code of an experiment whose data are not there

@@ -1,5 +1,6 @@
 """The batch helper equals vmap whatever the blocks, and on several devices."""
 
+import os
 import subprocess
 import sys
 
@@ -7,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from diffmig.batching import batch_mesh, batched, batched_last
+from diffmig.thread_waits import trace_once
 
 
 def wave(member):
@@ -112,3 +115,51 @@ print("equal")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "equal", done.stderr
+
+
+def test_decompositions_on_two_devices_do_not_wait_for_ever():
+    code = """
+from diffmig.runtime import configure
+configure(host_devices=2, cache_dir=None)
+import jax, jax.numpy as jnp
+from diffmig import migration
+from diffmig.batching import batch_mesh, batched
+def end(weights):
+    matrix = migration.laplacian(weights + weights.T) + jnp.eye(100)
+    motion = migration.propagate(
+        matrix, 0.2, jnp.ones(100), jnp.zeros(100), jnp.ones((100, 8, migration.NUM_NODES))
+    )
+    return motion.balance[:, -1]
+mesh = batch_mesh()
+ends = jax.jit(lambda weights: batched(end, weights, mesh=mesh))
+for number in range(20):
+    weights = jax.random.uniform(jax.random.key(number), (16, 100, 100))
+    found = jax.block_until_ready(ends(weights))
+assert jnp.allclose(found, jax.jit(jax.vmap(end))(weights), rtol=1e-12)
+print("done")
+"""
+    own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=False, timeout=100, env=own,
+    )  # fmt: skip
+    assert done.stdout.strip() == "done", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fn", "most"),
+    [
+        (lambda x: jnp.tanh(x @ x), None),
+        (jnp.linalg.cholesky, 24),  # of 8,000 operations each
+        (jax.grad(lambda x: jnp.sum(jnp.linalg.solve(x, x[0]))), 24),
+        (lambda x: lax.scan(lambda c, _: (jnp.linalg.cholesky(c), None), x, None, 3)[0], 24),
+        (lambda x: jnp.linalg.eigh(x)[0], 1),
+        (lambda x: jnp.linalg.eigh(jnp.stack([x, x]))[0], 0),
+        (lambda x: jnp.fft.rfft(x[0]).real, 7),
+    ],
+)
+def test_decompositions_limit_what_runs_side_by_side(fn, most):
+    x = jnp.eye(20) + 0.1
+    run, found = trace_once(fn, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    assert found == most
+    np.testing.assert_array_equal(run(x), fn(x))
