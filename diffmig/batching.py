@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
+from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffmig.thread_waits import shares_threads, trace_once
@@ -50,7 +51,8 @@ def batched(
     Args:
         fn: function of one member (a pytree without the batch axis).
         xs: pytree, every leaf [member, ...].
-        block: members per block; None runs each device's part as one block.
+        block: members per block; None runs each device's part as one block, 1 one member after the
+            other without `vmap`, so that a branch not taken costs nothing.
         mesh: one-dimensional mesh; None runs on one device.
         remat: recompute a block in the backward pass instead of storing its residuals.
         gather: where devices of several processes share the batch, give every process the whole
@@ -86,9 +88,12 @@ def batched(
             )
         mesh = None if most == 0 else mesh
     num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh, gather)
-    run_block = jax.vmap(jax.checkpoint(fn) if remat else fn)
+    fn = jax.checkpoint(fn) if remat else fn
+    run_block = jax.vmap(fn)
 
     def run_device(part: Any) -> Any:
+        if block == 1:
+            return lax.map(fn, part)
         if num_blocks == 1:
             return run_block(part)
         part = _fill(part, num_blocks * block)
@@ -177,6 +182,23 @@ def batched_last(
     if per_device * num_devices == num_members:
         return out
     return jax.tree.map(lambda x: x[..., :num_members], out)
+
+
+def on_one_device(tree: Any, num_members: int, mesh: Mesh | None) -> Any:
+    """The first members of what `batched` left on the devices of a mesh, leaves [member, ...].
+
+    For what is computed over members later: on shared arrays devices would exchange numbers in
+    every step of it. Traced arrays stay where they are.
+    """
+    if mesh is None:
+        return tree
+
+    def whole(leaf: Array) -> Array:
+        if isinstance(leaf, jax.core.Tracer):
+            return leaf[:num_members]
+        return jnp.asarray(np.asarray(leaf)[:num_members])
+
+    return jax.tree.map(whole, tree)
 
 
 def _cut(

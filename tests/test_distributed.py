@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,30 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from scipy.stats import qmc
 
-from diffmig import fit, migration, smoothing
+from diffmig import explain, fit, migration, smoothing
 from diffmig.batching import batch_mesh, batched
-from diffmig.optimize import METHODS, Space, run
+from diffmig.optimize import (
+    METHODS,
+    Space,
+    begin,
+    finish,
+    run,
+    run_chunk,
+    shard_members,
+    solve_bfgs,
+)
 from diffmig.runtime import configure, join_processes
 from tests.cases import WAGE
 
 ROOT = Path(__file__).parents[1]
 PROCESSES, DEVICES = 2, 2
-RESTARTS, SCENARIOS, SAMPLES, SERIES = 6, 7, 16, 9  # of four devices only SAMPLES is a multiple
+RESTARTS, SCENARIOS, SAMPLES, SERIES, STARTS = (
+    6,
+    7,
+    16,
+    9,
+    5,
+)  # of four devices only SAMPLES is a multiple
 GRID = fit.SmootherConfig(method="grid")
 PATIENCE = 120.0  # seconds until processes that wait for each other are ended
 
@@ -107,12 +123,91 @@ def chunks(mesh: Mesh | None) -> np.ndarray:
     return fit.run_rows("rows", rows_fn, rows, rows_per_chunk=4, mesh=mesh)
 
 
+def square(place: Array, slope: Array) -> Array:
+    """A bowl of its own for every number of `slope`, [number]."""
+    return jnp.log1p(jnp.sum((place - slope) ** 2))
+
+
+def starts(mesh: Mesh | None) -> tuple[Array, Array]:
+    """Local minima from several starts."""
+    begin = jnp.asarray(np.random.default_rng(6).normal(size=(STARTS, 3)))
+    found = solve_bfgs(bowl, begin, mesh=mesh)
+    return found.candidate, found.loss
+
+
+def bowl(x: Array) -> Array:
+    return square(x, jnp.arange(3.0))
+
+
+def ensemble(mesh: Mesh | None) -> tuple[Array, Array]:
+    """Slopes of every member, and the least changes that each calls enough."""
+    members = jnp.asarray(np.random.default_rng(7).normal(size=(STARTS, 3)))
+    found = explain.ensemble_sensitivity(square, members, jnp.ones(3), mesh=mesh)
+    ends = (jnp.full(3, -5.0), jnp.full(3, 5.0))
+    band = explain.least_change_band(product, members, jnp.ones(3), *ends, 0.1, mesh=mesh)
+    return found.gradient, band.members.change
+
+
+def product(change: Array, member: Array) -> Array:
+    return change @ (1.0 + member**2)
+
+
+def profile(mesh: Mesh | None) -> tuple[Array, Array]:
+    """Profile likelihoods, of which devices get unequal parts."""
+    grids = jnp.linspace(-1.0, 1.0, 3)[None, :] * jnp.ones((2, 1))
+    found = fit.profile_likelihood(lambda x: -bowl(x), jnp.arange(3.0), grids, mesh=mesh)
+    return found.log_likelihood, found.argument
+
+
+def resamples(mesh: Mesh | None) -> tuple[Array, Array]:
+    """Ridge regressions refitted to places drawn again, and their quantiles."""
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(9, 4, 2)), rng.normal(size=(9, 4))
+    key = jax.random.key(3)
+    made = fit.bootstrap_regression(key, fit.ridge(), x, y, num_resamples=STARTS, mesh=mesh)
+    slopes = jnp.concatenate([x.reshape(STARTS, -1) for x in jax.tree.leaves(made)], axis=1)
+    return slopes, jnp.quantile(slopes, 0.5, axis=0)
+
+
+def swarm(mesh: Mesh | None) -> tuple[Array, Array]:
+    """One swarm whose members the devices share."""
+    method = METHODS["swarm-constriction"]
+    method = method._replace(config=replace(method.config, num_members=16))
+    key, space = jax.random.key(11), Space(jnp.full(3, -5.0), jnp.full(3, 5.0))
+    state = begin(key, method, bowls, space)
+    state = state if mesh is None else shard_members(state, mesh)
+    state, history = run_chunk(key, state, method, bowls, space, 20)
+    return finish(state, history, method, space).candidate, history
+
+
+def bowls(key: Array, members: Array) -> Array:
+    return jax.vmap(bowl)(members)
+
+
+def networks(mesh: Mesh | None) -> tuple[Array, Array]:
+    """Physics-informed networks from several starts, trained and with their last layers solved."""
+    config = fit.PinnConfig(
+        width=8, num_blocks=1, points_per_year=2, observation="point", num_steps=4, penalty=1.0
+    )
+    balance = np.sin(np.arange(9.0)[None, :] * np.array([[0.7], [1.1]]))
+    problem = fit.pinn_problem(np.arange(9.0), balance, 0.1, config)
+    theta = (np.eye(2), 0.2)
+    found = fit.fit_pinn(jax.random.key(9), problem, theta, config, num_seeds=3, mesh=mesh)
+    return found.estimate.force, found.loss
+
+
 PROGRAMS: dict[str, Callable[[Mesh | None], Any]] = {
     "restarts": restarts,
     "scenarios": scenarios,
     "samples": samples,
     "panel": panel,
     "chunks": chunks,
+    "starts": starts,
+    "ensemble": ensemble,
+    "profile": profile,
+    "resamples": resamples,
+    "swarm": swarm,
+    "networks": networks,
 }
 
 

@@ -14,7 +14,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.evaluate._arrays import check_count, safe_ratio, safe_sqrt
 from diffmig.evaluate.panel_splits import Splits, random_orders, town_splits
 from diffmig.fit.regression import Regressor, checked_rows
@@ -242,6 +242,7 @@ def repeated_split_significance(
     panel = _Panel(key_fit, x, y, weight, splits)
     if regressor.traceable:
         scores = _run_jobs(panel, jobs, regressor=regressor, block=block, mesh=mesh)
+        scores = on_one_device(scores, len(runs), mesh)
     else:
         done = [_one_run(panel, regressor, job) for job in zip(*jobs, strict=True)]
         scores = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)

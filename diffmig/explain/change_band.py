@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from diffmig.batching import batched, on_one_device
 from diffmig.explain.least_change import NUM_ROUNDS, LeastChange, least_change
 from diffmig.fit.ensembles import Band, band
 
@@ -46,6 +48,7 @@ def least_change_band(
     equal: bool = False,
     num_rounds: int = NUM_ROUNDS,
     tolerance: float = 1e-8,
+    mesh: Mesh | None = None,
 ) -> LeastChangeBand:
     """The least change for the mean of an ensemble, and how far its members agree with it.
 
@@ -53,6 +56,7 @@ def least_change_band(
         response_fn: (change, params of one member) -> response, [].
         params: pytree, leaves [member, ...].
         scale, low, high, target, equal, num_rounds, tolerance: as in `least_change`.
+        mesh: devices that share the members.
 
     Returns:
         LeastChangeBand.
@@ -81,7 +85,8 @@ def least_change_band(
         return jax.vmap(lambda member: response_fn(x, member))(params)
 
     ensemble = solve(lambda x: jnp.mean(response(x)))
-    members = jax.vmap(lambda member: solve(lambda x: response_fn(x, member)))(params)
+    members = batched(lambda member: solve(lambda x: response_fn(x, member)), params, mesh=mesh)
+    members = on_one_device(members, len(members.status), mesh)
     reached = members.status == 0
     spread = jnp.where(reached.reshape(-1, *[1] * scale.ndim), members.change, jnp.nan)
     attained, before = response(ensemble.change), response(jnp.zeros_like(scale))

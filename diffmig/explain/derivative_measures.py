@@ -12,7 +12,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.explain._tidy import tidy_frame
 from diffmig.explain.input_box import (
     InputBox,
@@ -21,7 +21,6 @@ from diffmig.explain.input_box import (
     check_points,
     member_numbers,
     num_inputs,
-    on_one_device,
     unflatten,
 )
 from diffmig.explain.sensitivity import sensitivity

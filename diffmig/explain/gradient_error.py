@@ -11,11 +11,10 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.explain.input_box import (
     flatten,
     member_numbers,
-    on_one_device,
     same_structure,
     unflatten,
 )

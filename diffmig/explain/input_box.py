@@ -173,22 +173,6 @@ def member_numbers(num_members: int, mesh: Mesh | None) -> Array:
     return jnp.asarray(filled, jnp.int32)
 
 
-def on_one_device(tree: Any, num_members: int, mesh: Mesh | None) -> Any:
-    """The first members of what devices share, leaves [member, ...], for statistics over members.
-
-    Statistics of shared arrays would exchange numbers between devices in every step of a loop.
-    """
-    if mesh is None:
-        return tree
-
-    def whole(leaf: Array) -> Array:
-        if isinstance(leaf, jax.core.Tracer):
-            return leaf[:num_members]
-        return jnp.asarray(np.asarray(leaf)[:num_members])
-
-    return jax.tree.map(whole, tree)
-
-
 def _flat_ends(box: InputBox) -> tuple[Array, Array]:
     if not same_structure(box.low, box.high):
         raise ValueError(

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.sharding import Mesh
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.explain._tidy import head, input_rows, labels_of, with_units
 
 
@@ -102,6 +103,7 @@ def ensemble_sensitivity(
     *,
     mode: Literal["auto", "forward", "reverse"] = "auto",
     block: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Sensitivity:
     """`sensitivity` of every member of an ensemble at the same inputs.
 
@@ -111,6 +113,7 @@ def ensemble_sensitivity(
         inputs: pytree of floating arrays, shared by the members.
         mode: see `sensitivity`.
         block: members per block; None runs all at once.
+        mesh: devices that share the members.
 
     Returns:
         Sensitivity, every array [member, ...].
@@ -120,10 +123,24 @@ def ensemble_sensitivity(
 
     Source: see `sensitivity`.
     """
+    found = _of_members(params, inputs, model_fn, mode, block, mesh)
+    return on_one_device(found, len(jax.tree.leaves(params)[0]), mesh)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _of_members(
+    params: Any,
+    inputs: Any,
+    model_fn: Callable[[Any, Any], Array],
+    mode: Literal["auto", "forward", "reverse"],
+    block: int | None,
+    mesh: Mesh | None,
+) -> Sensitivity:
     return batched(
         lambda member: sensitivity(lambda x: model_fn(member, x), inputs, mode=mode),
         params,
         block=block,
+        mesh=mesh,
     )
 
 

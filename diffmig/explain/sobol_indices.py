@@ -12,7 +12,7 @@ from jax import Array, lax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.explain._tidy import input_rows, labels_of, tidy_frame, with_units
 from diffmig.explain.input_box import (
     InputBox,
@@ -20,7 +20,6 @@ from diffmig.explain.input_box import (
     check_points,
     member_numbers,
     num_inputs,
-    on_one_device,
     unflatten,
 )
 

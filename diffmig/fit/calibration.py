@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 
 from diffmig.optimize import Result, best_of, solve_bfgs
 
@@ -36,7 +37,11 @@ class Calibration(NamedTuple):
 
 
 def calibrate(
-    residual_fn: Callable[[Any], Array], starts: Any, *, tolerance: float = 1e-8
+    residual_fn: Callable[[Any], Array],
+    starts: Any,
+    *,
+    tolerance: float = 1e-8,
+    mesh: Mesh | None = None,
 ) -> Calibration:
     """Parameters of least squares, by BFGS through the model from several starts.
 
@@ -47,6 +52,7 @@ def calibrate(
             through a map inside it (exp, softplus, sigmoid).
         starts: parameters with a leading start axis, float64.
         tolerance: largest component of the gradient at which the search ends.
+        mesh: devices that share the starts.
 
     Returns:
         Calibration. The standard errors say how far each parameter can move before the anchors miss
@@ -61,7 +67,7 @@ def calibrate(
     def loss_fn(parameters: Any) -> Array:
         return 0.5 * jnp.sum(residual_fn(parameters) ** 2)
 
-    found: Result = best_of(solve_bfgs(loss_fn, starts, tolerance=tolerance))
+    found: Result = best_of(solve_bfgs(loss_fn, starts, tolerance=tolerance, mesh=mesh))
     flat, unravel = ravel_pytree(found.candidate)
     jacobian = jax.jacfwd(lambda x: residual_fn(unravel(x)))(flat)
     residuals = residual_fn(found.candidate)

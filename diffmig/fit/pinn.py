@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from diffmig.batching import on_one_device
 from diffmig.fit.force_estimate import ForceEstimate
 from diffmig.fit.pinn_estimate import (
     NOT_FINITE,
@@ -81,6 +83,7 @@ def fit_pinn(
     on_chunk: Callable[[int, np.ndarray], None] | None = None,
     monitor_fn: MonitorFn | None = None,
     block: int | None = None,
+    mesh: Mesh | None = None,
 ) -> PinnFit:
     """Force and motion by physics-informed networks.
 
@@ -99,6 +102,7 @@ def fit_pinn(
         monitor_fn: estimate of one seed -> what the trace keeps, for example the error of a known
             force.
         block: seeds that train side by side, see `batched`; None: all.
+        mesh: devices that share the seeds (training by Adam and the exact last layers).
 
     Returns:
         PinnFit.
@@ -127,10 +131,13 @@ def fit_pinn(
     state = begin_training(key, num_seeds, problem, theta, weights, config)
     grid = problem if time is None else on_grid(problem, time, config)
     state, trace = _train(
-        state, theta, problem, grid, motion_fn, config, block, on_chunk, monitor_fn
+        state, theta, problem, grid, motion_fn, config, block, mesh, on_chunk, monitor_fn
     )
-    found = _finish(state, theta, problem, grid, motion_fn, config, block)
-    return found._replace(trace=trace)
+    found = _finish(state, theta, problem, grid, motion_fn, config, block, mesh)
+    by_seed = found._asdict() | {"trace": None}
+    penalty = by_seed.pop("penalty")
+    by_seed = on_one_device(by_seed, num_seeds, mesh)
+    return PinnFit(**by_seed | {"penalty": penalty, "trace": trace})
 
 
 def _check(
@@ -196,6 +203,7 @@ def _train(
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
+    mesh: Mesh | None,
     on_chunk: Callable[[int, np.ndarray], None] | None,
     monitor_fn: MonitorFn | None,
 ) -> tuple[PinnState, Trace]:
@@ -214,7 +222,7 @@ def _train(
     if config.num_steps + config.lbfgs_steps:
         record(0)
     for done, now in _chunks(config.num_steps, config.chunk):
-        state = adam_chunk(state, theta, problem, motion_fn, shape, rates, now, block)
+        state = adam_chunk(state, theta, problem, motion_fn, shape, rates, now, block, mesh)
         record(done + now)
     run: LbfgsRun | None = None
     for done, now in _chunks(config.lbfgs_steps, config.chunk):
@@ -246,6 +254,7 @@ def _finish(
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
+    mesh: Mesh | None,
 ) -> PinnFit:
     """Last layers and theta where they are solved for, the estimate, everything in float64."""
     num_seeds = state.failed.shape[0]
@@ -255,7 +264,7 @@ def _finish(
     weights = np.asarray(state.weights, float)
     covariance, settled = np.full((num_seeds, 0, 0), np.nan), np.ones(num_seeds, bool)
     shape = config.structure()
-    rest = (problem, motion_fn, shape, block)
+    rest = (problem, motion_fn, shape, block, mesh)
     if config.solve_last and config.fit_theta:
         rough = weights.copy()
         if config.penalty is None:

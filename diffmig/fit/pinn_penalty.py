@@ -95,7 +95,7 @@ def choose_penalty(
         weights[CURVATURE] = penalty
         seen = problem._replace(weight=weight)  # type: ignore[arg-type]
         return solve_heads(
-            state.params, thetas, weights[None], seen, as_partial(motion_fn), shape, None
+            state.params, thetas, weights[None], seen, as_partial(motion_fn), shape, None, None
         )
 
     weight = np.asarray(problem.weight)

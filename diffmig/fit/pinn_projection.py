@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from diffmig.batching import batched
@@ -134,7 +135,7 @@ def project(
     )
 
 
-@partial(jax.jit, static_argnames=("config", "block"))
+@partial(jax.jit, static_argnames=("config", "block", "mesh"))
 def solve_heads(
     params: Any,
     theta: Any,
@@ -143,6 +144,7 @@ def solve_heads(
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
+    mesh: Mesh | None,
 ) -> Projection:
     """`project` for every seed.
 
@@ -154,6 +156,7 @@ def solve_heads(
         motion_fn: theta -> (K, c).
         config: choices.
         block: seeds side by side; None: all.
+        mesh: devices that share the seeds.
     """
 
     def one(member: tuple[Any, Any, Array]) -> Projection:
@@ -161,7 +164,7 @@ def solve_heads(
         hidden = pinn_hidden(params, problem, config)
         return project(hidden, *motion_fn(theta), problem, weights, config)
 
-    return batched(one, (params, theta, weights), block=block)
+    return batched(one, (params, theta, weights), block=block, mesh=mesh)
 
 
 def solve_theta(
@@ -172,6 +175,7 @@ def solve_theta(
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
+    mesh: Mesh | None,
     *,
     num_steps: int,
 ) -> ThetaFit:
@@ -181,13 +185,13 @@ def solve_theta(
 
     Args:
         theta: start.
-        params, weights, problem, motion_fn, config, block: as in `solve_heads`.
+        params, weights, problem, motion_fn, config, block, mesh: as in `solve_heads`.
         num_steps: at most so many.
 
     Source: Kaufman 1975, A variable projection method for solving separable nonlinear least squares
         problems, eq (2.9); Levenberg 1944, Marquardt 1963 for m.
     """
-    rest = (problem, motion_fn, config, block)
+    rest = (problem, motion_fn, config, block, mesh)
     flat = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(theta), float)
     unravel: Any = jax.vmap(
         ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x[0], float), theta))[1]
@@ -219,7 +223,7 @@ def solve_theta(
     return ThetaFit(flat, np.stack([_inverse(x) for x in normal]) / count, best, done)
 
 
-@partial(jax.jit, static_argnames=("config", "block"))
+@partial(jax.jit, static_argnames=("config", "block", "mesh"))
 def _reduced(
     params: Any,
     theta: Any,
@@ -229,6 +233,7 @@ def _reduced(
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
+    mesh: Mesh | None,
 ) -> tuple[Array, Array]:
     """W'W and W'r of every seed, r the rows at `heads`."""
 
@@ -253,7 +258,7 @@ def _reduced(
         w = jax.vmap(remainder, in_axes=-1, out_axes=-1)(by_theta)
         return w.T @ w, w.T @ flat_rows(rows)
 
-    return batched(one, (params, theta, heads, weights), block=block)
+    return batched(one, (params, theta, heads, weights), block=block, mesh=mesh)
 
 
 def _loss(found: Projection, weights: np.ndarray) -> np.ndarray:

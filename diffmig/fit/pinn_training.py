@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 
 from diffmig.batching import batched
 from diffmig.fit.pinn_loss import TERMS, pinn_terms
@@ -104,7 +105,7 @@ def _terms(
     return pinn_terms(params, *motion_fn(params.get("theta", theta)), problem, config)
 
 
-@partial(jax.jit, static_argnames=("config", "block"))
+@partial(jax.jit, static_argnames=("config", "block", "mesh"))
 def adam_chunk(
     state: PinnState,
     theta: Any,
@@ -114,6 +115,7 @@ def adam_chunk(
     rates: Any,
     num_steps: int,
     block: int | None,
+    mesh: Mesh | None,
 ) -> PinnState:
     """State after so many steps of Adam on all weights at once.
 
@@ -126,6 +128,7 @@ def adam_chunk(
         rates: learning rate of the first step, share of it at the end, steps until then, [3].
         num_steps: of this chunk.
         block: seeds that run side by side, see `batched`; None: all.
+        mesh: devices that share the seeds.
 
     Source: Kingma, Ba 2015, Adam; weights of the terms: Wang, Teng, Perdikaris 2021, Understanding
         and mitigating gradient flow pathologies in physics-informed neural networks, algorithm 1,
@@ -159,7 +162,7 @@ def adam_chunk(
         flat, moments, count, failed = lax.fori_loop(0, num_steps, step, carry)
         return PinnState(unravel(flat), moments, weights, count, failed)
 
-    return batched(member, state, block=block)
+    return batched(member, state, block=block, mesh=mesh)
 
 
 def _rate(count: Array, rates: Array) -> Array:

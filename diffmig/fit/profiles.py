@@ -8,17 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from scipy import stats
 
-from diffmig.optimize import (
-    LBFGS,
-    STATUS,
-    LbfgsConfig,
-    Space,
-    begin,
-    member_status,
-    run_chunk,
-)
+from diffmig.batching import batched, on_one_device
+from diffmig.optimize import STATUS, LbfgsConfig, member_status, minimise_from
 
 PROFILE_LEVEL = 0.95
 _LINE_SEARCH_ENDED = 1e-3  # gradient at which a failed line search is only round-off
@@ -56,6 +50,7 @@ def profile_likelihood(
     num_steps: int = 60,
     level: float = PROFILE_LEVEL,
     tolerance: float = 1e-4,
+    mesh: Mesh | None = None,
 ) -> Profile:
     """Profile likelihoods of the first parameters, each on its own grid.
 
@@ -69,6 +64,7 @@ def profile_likelihood(
         num_steps: of L-BFGS over the others, all points of all grids in lockstep.
         level: of the intervals.
         tolerance: largest component of the gradient that counts as a maximum.
+        mesh: devices that share the points.
 
     Returns:
         Profile with a leading axis [profiled]. `log_likelihood` is never below what the start
@@ -92,7 +88,8 @@ def profile_likelihood(
         raise ValueError(
             f"expected at least 3 grid points and level in (0, 1), got {grids.shape[1]}, {level}"
         )
-    found, argument, settled, top = _search(best, grids, log_likelihood_fn, num_steps, tolerance)
+    searched, top = _search(best, grids, log_likelihood_fn, num_steps, tolerance, mesh)
+    found, argument, settled = on_one_device(searched, len(grids), mesh)
     drop = float(stats.chi2.ppf(level, 1)) / 2.0
     ends = [
         _interval(x, y, float(top) - drop)
@@ -111,46 +108,40 @@ def profile_likelihood(
     )
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _search(
     best: Array,
     grids: Array,
     log_likelihood_fn: Callable[[Array], Array],
     num_steps: int,
     tolerance: float,
-) -> tuple[Array, Array, Array, Array]:
-    """Highest ln L of every point and its parameters, whether it is a maximum, and the highest of
-    all."""
+    mesh: Mesh | None,
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """Highest ln L of every point, its parameters and whether it is a maximum; highest of all."""
     num, size = grids.shape
-    members = grids.size
+    config = LbfgsConfig(tolerance=tolerance)
 
-    def evaluate(key: Array, swarm: Array) -> Array:
-        return -jax.vmap(log_likelihood_fn)(_held(swarm, grids))
+    def climb(point: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        number, value = point
+        held = jnp.arange(best.size) == number
 
-    key = jax.random.key(0)  # decides nothing: all members are given, and L-BFGS draws nothing
-    config = LbfgsConfig(num_members=members, bounded=False, tolerance=tolerance)
-    start = jnp.broadcast_to(best, (members, best.size))
-    space = Space(best - 1.0, best + 1.0)
-    state = begin(key, LBFGS, evaluate, space, config=config, initial=start)
-    state, _ = run_chunk(key, state, LBFGS, evaluate, space, num_steps, config=config)
-    found = -state.loss.reshape(num, size)
-    status = member_status(state, config)
-    flat = jnp.max(jnp.abs(state.gradient), axis=-1) <= _LINE_SEARCH_ENDED
-    settled = (status == STATUS.index("converged")) | (
-        flat & (status == STATUS.index("line search failed"))
-    )
+        def evaluate(key: Array, swarm: Array) -> Array:
+            return -log_likelihood_fn(jnp.where(held, value, swarm[0]))[None]
+
+        state = minimise_from(best[None], evaluate, 1 + num_steps, config)
+        status = member_status(state, config)[0]
+        flat = jnp.max(jnp.abs(state.gradient)) <= _LINE_SEARCH_ENDED
+        settled = (status == STATUS.index("converged")) | (
+            flat & (status == STATUS.index("line search failed"))
+        )
+        return -state.loss[0], jnp.where(held, value, state.point[0]), settled
+
+    which = jnp.repeat(jnp.arange(num), size, total_repeat_length=num * size)
+    found, argument, settled = batched(climb, (which, grids.reshape(-1)), mesh=mesh)
+    found = found.reshape(num, size)
     # the maximum itself counts, also where it lies between two points of the grid
     top = jnp.maximum(jnp.max(found), log_likelihood_fn(best))
-    argument = _held(state.swarm, grids).reshape(num, size, best.size)
-    return found, argument, settled.reshape(num, size), top
-
-
-def _held(swarm: Array, grids: Array) -> Array:
-    """Members with parameter a replaced by the value of their point of grid a."""
-    num, size = grids.shape
-    which = jnp.repeat(jnp.arange(num), size, total_repeat_length=num * size)
-    held = jax.nn.one_hot(which, swarm.shape[-1], dtype=bool)
-    return jnp.where(held, grids.reshape(-1)[:, None], swarm)
+    return (found, argument.reshape(num, size, best.size), settled.reshape(num, size)), top
 
 
 def _interval(

@@ -15,7 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.programs import as_array, one_program
 from diffmig.random import fold_in, uniform_pair
 
@@ -153,7 +153,8 @@ def bootstrap_regression(
         )
     shape = np.shape(x)[:2]
     settings = {"shape": shape, "num_resamples": num_resamples, "block": block, "mesh": mesh}
-    return _bootstrap(key, *checked_rows(x, y, weight), regressor=regressor, **settings)
+    made = _bootstrap(key, *checked_rows(x, y, weight), regressor=regressor, **settings)
+    return on_one_device(made, num_resamples, mesh)
 
 
 @partial(jax.jit, static_argnames="regressor")

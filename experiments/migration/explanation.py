@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from diffmig import evaluate, explain, fit
 from diffmig import migration as mg
@@ -81,6 +82,7 @@ def explain_force(
     estimate: fit.ForceEstimate,
     stiffness: Array | mg.Modes,
     damping: Array,
+    mesh: Mesh | None,
 ) -> Explanation | None:
     """Everything about the regression of the force; None where there are no features."""
     num_years = inputs.years.size
@@ -112,14 +114,14 @@ def explain_force(
     significance = {
         name: evaluate.repeated_split_significance(
             keys["runs"], methods[name], x, y, weight=weight, num_runs=max(config.num_runs, 2),
-            num_permutations=config.num_runs,
+            num_permutations=config.num_runs, mesh=mesh,
         )
         for name in ("ridge", "mlp")
         if name == "ridge" or y.size <= MOST_FOR_NETWORK
     }  # fmt: skip
     params = fit.fit_regression(keys["fit"], methods[PRIMARY], x, y, weight)
     bootstrap = fit.bootstrap_regression(
-        keys["boot"], methods[PRIMARY], x, y, weight, num_resamples=config.num_runs
+        keys["boot"], methods[PRIMARY], x, y, weight, num_resamples=config.num_runs, mesh=mesh
     )
     values, base = shapley_of(keys["shapley"], params, methods[PRIMARY], x)
     predicted = fit.predict_regression(methods[PRIMARY], params, x)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from diffmig import fit
@@ -47,6 +48,7 @@ def fit_all(
     made: fit.LatentForceFit,
     stiffness: Array | mg.Modes,
     key: Array,
+    mesh: Mesh | None,
 ) -> Fits:
     """Smoother, and with few places the spline and both networks, on all years; `stiffness` is that
     of the places."""
@@ -71,7 +73,7 @@ def fit_all(
         problem = fit.pinn_problem(np.arange(num_years), data, float(made.scales.noise_sd), chosen)
         found[name] = fit.fit_pinn(
             keys[name], problem, theta, chosen, motion_fn=motion_fn,
-            num_seeds=config.pinn_members, time=np.asarray(smoother.time),
+            num_seeds=config.pinn_members, time=np.asarray(smoother.time), mesh=mesh,
         )  # fmt: skip
         estimates[name] = to_places(system, found[name].estimate)
         matrices = jnp.asarray(found[name].stiffness, data.dtype)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.sharding import Mesh
 
 from diffmig import evaluate, fit
 from experiments.migration import system as systems
@@ -55,6 +56,7 @@ def identify(
     made: fit.LatentForceFit,
     key: Array,
     stage_fn: fit.RunStage,
+    mesh: Mesh | None,
 ) -> Identification:
     """Profiles, conclusions at their ends, and surrogates through the same fit."""
     data = coordinates(system, inputs.rate)
@@ -77,14 +79,14 @@ def identify(
     # a strength that ended far beyond its limit has no likelihood left to climb
     best = jnp.clip(best, -8.0, 8.0)
     grids = jnp.asarray(np.broadcast_to(GRID, (len(at), GRID.size)))
-    profile = fit.profile_likelihood(log_likelihood, best, grids)
+    profile = fit.profile_likelihood(log_likelihood, best, grids, mesh=mesh)
     limits = np.array(list(LIMITS.values()))[at]
     ends = np.stack([np.asarray(profile.low), np.asarray(profile.high)], axis=1)
     flags = np.stack([~np.asarray(profile.bounded_below), ~np.asarray(profile.bounded_above)], 1)
     interval = np.where(flags, [[0.0, 1.0]], jax.nn.sigmoid(ends)) * limits[:, None]
     terms = [system.terms[i] for i in range(3) if system.active[i]]
     gram = fit.least_force_stiffness(data, jnp.stack([*terms, jnp.eye(data.shape[0])]))
-    observed, table = run_surrogates(config, inputs, system, key, stage_fn)
+    observed, table = run_surrogates(config, inputs, system, key, stage_fn, mesh)
     return Identification(
         names=system.names,
         profile=profile,

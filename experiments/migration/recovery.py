@@ -1,13 +1,14 @@
 """A system with known force: which method finds it, and how well."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from diffmig import data, fit
@@ -133,7 +134,7 @@ def score(name: str, truth: Truth, estimate: fit.ForceEstimate) -> dict[str, flo
     }
 
 
-def recover(config: Config, key: Array) -> Recovery:
+def recover(config: Config, key: Array, mesh: Mesh | None) -> Recovery:
     """Every method on the known system: parameters known, and estimated with the force."""
     keys = dict(zip(("system", "pinn", "described"), jax.random.split(key, 3), strict=True))
     truth = known_system(keys["system"])
@@ -149,9 +150,8 @@ def recover(config: Config, key: Array) -> Recovery:
     pinn_config = fit.PinnConfig(observation="point", points_per_year=config.points_per_year)
     problem = fit.pinn_problem(years, data, noise, pinn_config)
     motion = (truth.stiffness, jnp.asarray(damping))
-    pinn = fit.fit_pinn(
-        keys["pinn"], problem, motion, pinn_config, num_seeds=config.pinn_members, time=truth.time
-    )
+    shared: dict[str, Any] = {"num_seeds": config.pinn_members, "time": truth.time, "mesh": mesh}
+    pinn = fit.fit_pinn(keys["pinn"], problem, motion, pinn_config, **shared)
     rows += _seeds("PINN, penalised", truth, pinn.estimate)
     plain_config = replace(
         fit.AS_DESCRIBED, fit_theta=False, observation="point", dtype="float32",
@@ -160,9 +160,8 @@ def recover(config: Config, key: Array) -> Recovery:
     plain_problem = fit.pinn_problem(years, data, noise, plain_config)
     monitor = Monitor(jnp.asarray(truth.force), jnp.asarray(truth.exact))
     plain = fit.fit_pinn(
-        keys["described"], plain_problem, motion, plain_config, num_seeds=config.pinn_members,
-        time=truth.time, monitor_fn=monitor,
-    )  # fmt: skip
+        keys["described"], plain_problem, motion, plain_config, monitor_fn=monitor, **shared
+    )
     rows += _seeds("PINN without penalty, parameters known", truth, plain.estimate)
     return Recovery(
         truth=truth,

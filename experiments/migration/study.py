@@ -45,17 +45,19 @@ def run(
     """Known truth, strengths, force, what is determined, forecasts, explanation, scenarios."""
     names = ("recovery", "fits", "surrogates", "skill", "explanation")
     keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(names)}
-    recovery = recover(config, keys["recovery"]) if config.synthetic else None
+    recovery = recover(config, keys["recovery"], mesh) if config.synthetic else None
     system = build_system(config, inputs, inputs.rate)
     dynamics = fit_dynamics(config, system, inputs.rate)
     stiffness = place_stiffness(system, dynamics)
-    fits = fit_all(config, inputs, system, dynamics, stiffness, keys["fits"])
+    fits = fit_all(config, inputs, system, dynamics, stiffness, keys["fits"], mesh)
     identification = None
     if len(inputs.places) <= MOST_PLACES:
-        identification = identify(config, inputs, system, dynamics, keys["surrogates"], stage_fn)
+        identification = identify(
+            config, inputs, system, dynamics, keys["surrogates"], stage_fn, mesh
+        )
     explanation = explain_force(
         config, inputs, keys["explanation"], fits.estimates[SMOOTHER], stiffness,
-        jnp.asarray(dynamics.damping),
+        jnp.asarray(dynamics.damping), mesh,
     )  # fmt: skip
     return Result(
         inputs=inputs,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from diffmig import evaluate, fit
@@ -75,6 +76,7 @@ def run_surrogates(
     system: System,
     key: Array,
     stage_fn: fit.RunStage,
+    mesh: Mesh | None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Statistics of the data, and of every surrogate."""
     rate = jnp.asarray(inputs.rate)
@@ -92,11 +94,10 @@ def run_surrogates(
         series = jnp.einsum("ik,jk,sjt->sit", system.basis, system.basis, series)
     weights = systems.kernel_weights(config, inputs)
     one = statistics_of(config, system, weights, inputs)
-    # one device: the searches end after different numbers of steps, and devices that share a
-    # processor wait for each other for ever
-    rows_fn = jax.jit(lambda rows: batched(one, rows))
+    rows_fn = jax.jit(lambda rows: batched(one, rows, mesh=mesh))
     done = fit.run_rows(
-        "surrogates", rows_fn, np.asarray(series), rows_per_chunk=PER_CHUNK, stage_fn=stage_fn
+        "surrogates", rows_fn, np.asarray(series), rows_per_chunk=PER_CHUNK, stage_fn=stage_fn,
+        mesh=mesh,
     )  # fmt: skip
     table = pd.DataFrame({name: values[1:] for name, values in done.items()})
     table.insert(0, "kind", np.repeat(list(made), num))

@@ -314,7 +314,7 @@ def test_degrees_of_freedom_are_the_trace_of_the_smoother(key):
     def solve(balance):
         moved = problem._replace(balance=balance)
         return solve_heads(
-            state.params, theta, weights, moved, as_partial(as_given), SMALL.structure(), None
+            state.params, theta, weights, moved, as_partial(as_given), SMALL.structure(), None, None
         )
 
     base = solve(problem.balance)
