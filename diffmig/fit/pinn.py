@@ -134,10 +134,7 @@ def fit_pinn(
         state, theta, problem, grid, motion_fn, config, block, mesh, on_chunk, monitor_fn
     )
     found = _finish(state, theta, problem, grid, motion_fn, config, block, mesh)
-    by_seed = found._asdict() | {"trace": None}
-    penalty = by_seed.pop("penalty")
-    by_seed = on_one_device(by_seed, num_seeds, mesh)
-    return PinnFit(**by_seed | {"penalty": penalty, "trace": trace})
+    return found._replace(trace=trace)
 
 
 def _check(
@@ -207,6 +204,7 @@ def _train(
     on_chunk: Callable[[int, np.ndarray], None] | None,
     monitor_fn: MonitorFn | None,
 ) -> tuple[PinnState, Trace]:
+    num_seeds = state.failed.shape[0]
     given = (theta, motion_fn, problem, grid)
     theta, motion_fn, problem, grid = (cast_floats(x, config.dtype) for x in given)
     shape = config.structure()
@@ -223,6 +221,7 @@ def _train(
         record(0)
     for done, now in _chunks(config.num_steps, config.chunk):
         state = adam_chunk(state, theta, problem, motion_fn, shape, rates, now, block, mesh)
+        state = on_one_device(state, num_seeds, mesh)
         record(done + now)
     run: LbfgsRun | None = None
     for done, now in _chunks(config.lbfgs_steps, config.chunk):

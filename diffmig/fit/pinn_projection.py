@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 
-from diffmig.batching import batched
+from diffmig.batching import batched, on_one_device
 from diffmig.fit.pinn_loss import (
     Heads,
     Hidden,
@@ -135,7 +135,6 @@ def project(
     )
 
 
-@partial(jax.jit, static_argnames=("config", "block", "mesh"))
 def solve_heads(
     params: Any,
     theta: Any,
@@ -158,7 +157,21 @@ def solve_heads(
         block: seeds side by side; None: all.
         mesh: devices that share the seeds.
     """
+    found = _solve_heads(params, theta, weights, problem, motion_fn, config, block, mesh)
+    return on_one_device(found, weights.shape[0], mesh)
 
+
+@partial(jax.jit, static_argnames=("config", "block", "mesh"))
+def _solve_heads(
+    params: Any,
+    theta: Any,
+    weights: Array | np.ndarray,
+    problem: PinnProblem,
+    motion_fn: MotionFn,
+    config: PinnConfig,
+    block: int | None,
+    mesh: Mesh | None,
+) -> Projection:
     def one(member: tuple[Any, Any, Array]) -> Projection:
         params, theta, weights = cast_floats(member, "float64")
         hidden = pinn_hidden(params, problem, config)
