@@ -1,4 +1,4 @@
-"""Writes the benchmark tables of the README from `benchmarks/results/*.json`.
+"""Writes the README's tables of findings and benchmarks from `benchmarks/results/*.json`.
 
 Command: python -m benchmarks.readme        (--check: only say whether the README is up to date)
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _inverse_tables as inverse
+from benchmarks._finding_tables import TABLES as FINDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,7 +29,12 @@ def main() -> None:
 
 
 def with_tables(text: str) -> str:
-    """`text` with the tables of all stored results between its two markers."""
+    """`text` with the tables of all stored results between their markers."""
+    for name, rows in FINDINGS.items():
+        begin, end = f"<!-- table {name} -->", f"<!-- /table {name} -->"
+        before, rest = text.split(begin)
+        own = [row for row in _read("findings") if row["table"] == name]
+        text = f"{before}{begin}\n{_table(*rows(own))}\n{end}{rest.split(end)[1]}"
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     blocks = [
