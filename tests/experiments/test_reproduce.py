@@ -46,7 +46,7 @@ def test_side_by_side_says_who_failed_and_who_has_no_data(capfd):
 
 def test_ctrl_c_reaches_every_experiment_and_resume_continues(tmp_path):
     """SIGINT to the command alone ends its children too, which keep what they have."""
-    arguments = ["experiments.reproduce", "--tiny", "--only", "grp", "human_capital"]
+    arguments = ["experiments.reproduce", "--tiny", "--only", "grp", "migration"]  # both take long
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments, "--jobs", "2", "--out", str(tmp_path)],
         cwd=ROOT,
