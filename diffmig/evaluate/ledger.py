@@ -343,8 +343,10 @@ def _cell(claim: Claim, values: ArrayLike | None, decimals: int) -> str:
             else str(share == 1).lower()
         )
     if not spread.per_seed:
-        return f"{spread.median:.{decimals}f}"
-    return f"{spread.median:.{decimals}f} [{spread.low:.{decimals}f}, {spread.high:.{decimals}f}]"
+        return f"{spread.median:z.{decimals}f}"
+    return (
+        f"{spread.median:z.{decimals}f} [{spread.low:z.{decimals}f}, {spread.high:z.{decimals}f}]"
+    )
 
 
 def _share_true(values: ArrayLike | None) -> float:
@@ -355,5 +357,5 @@ def _share_true(values: ArrayLike | None) -> float:
 def _bound_cell(evidence: Evidence, decimals: int) -> str:
     if evidence.bound is None:
         return ""
-    texts = [f"{limit:.{decimals}f}" for limit in np.ravel(evidence.bound)]
+    texts = [f"{limit:z.{decimals}f}" for limit in np.ravel(evidence.bound)]
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

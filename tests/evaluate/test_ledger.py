@@ -171,6 +171,7 @@ def test_cells() -> None:
     row = assess(MAPE, Evidence(SEEDS, conditional=4.3334, honest=[np.nan], note="as typed"))
     assert row.as_described == "5.500 [4.150, 6.850]"
     assert row.conditional == "4.333"
+    assert assess(R2, Evidence(-0.0001)).as_described == "0.000"  # not minus nothing
     assert row.honest == "not finite"
     assert row.note.startswith("as typed; ")
     interval = Evidence(bound=(0.0, 1.0), bound_kind="interval")
