@@ -47,36 +47,41 @@ def write(run: report.Run, config: Config, result: Result) -> None:
 
 def answer(config: Config, effects: pd.DataFrame) -> str:
     """The smallest and the largest effect, in one sentence."""
-    own = effects[effects["decidable"]]
-    low, top = own.iloc[own["grp"].argmin()], own.iloc[own["grp"].argmax()]
+    low, top = _extremes(config, effects, "grp")
     return (
-        f"In a {LABEL}, a million RUB more in one line of the region's budget in one year "
-        f"lifts GRP of {config.horizon} by {low['grp']:.2f} ({low.line}, {low.year}) to "
-        f"{top['grp']:.2f} million RUB ({top.line}, {top.year})."
+        f"In a {LABEL}, a million RUB more in one line of the region's budget in one year before "
+        f"{config.horizon} lifts GRP of {config.horizon} by {low['grp']:.2f} ({low.line}, "
+        f"{low.year}) to {top['grp']:.2f} million RUB ({top.line}, {top.year})."
     )
+
+
+def _extremes(config: Config, effects: pd.DataFrame, name: str) -> tuple[pd.Series, pd.Series]:
+    """Rows of the smallest and the largest effect of what the region decides; without the last
+    year, whose spending counts for half a year."""
+    own = effects[effects["decidable"] & (effects["year"] < config.horizon)]
+    return own.iloc[own[name].argmin()], own.iloc[own[name].argmax()]
 
 
 def details(config: Config, result: Result, effects: pd.DataFrame) -> str:
     """The smallest and the largest effects with their bands, and what the bands are due to."""
-    own = effects[effects["decidable"]]
-    parts = {}
-    for name in ("grp", "balance"):
-        top, low = own.iloc[own[name].argmax()], own.iloc[own[name].argmin()]
-        parts[name] = [
+    parts = {
+        name: [
             f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}] "
             f"({row.line}, {row.year})"
-            for row in (low, top)
+            for row in _extremes(config, effects, name)
         ]
+        for name in ("grp", "balance")
+    }
     made, real = result.past
     grp, balance = parts["grp"], parts["balance"]
     return (
         f"A {LABEL}. One million RUB (prices of {config.last_year}) more in one line of the "
-        f"region's budget in one year lifts GRP of {config.horizon} by {grp[0]} to {grp[1]} "
-        f"million RUB and its migration balance by {balance[0]} to {balance[1]} thousandths of a "
-        f"person; in brackets 5-95 % over the assumptions. {frames.variance_words(result, 1)} "
-        f"(effect on the balance). The same chain from 2018 makes GRP of 2023 {made:.2f} times "
-        f"that of 2018 where the table has {real:.2f}: it says what follows from what, not what "
-        "comes."
+        f"region's budget in one year before {config.horizon} lifts GRP of that year by {grp[0]} "
+        f"to {grp[1]} million RUB and its migration balance by {balance[0]} to {balance[1]} "
+        "thousandths of a person; in brackets 5-95 % over the assumptions. "
+        f"{frames.variance_words(result, 1)} (effect on the balance). The same chain from "
+        f"2018 makes GRP of 2023 {made:.2f} times that of 2018 where the table has {real:.2f}: it "
+        "says what follows from what, not what comes."
     )
 
 
