@@ -53,6 +53,8 @@ def test_ctrl_c_reaches_every_experiment_and_resume_continues(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # shells start what runs in the background deaf to it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     lines = []
     for line in process.stdout:
