@@ -140,7 +140,8 @@ def batched_last(
         ValueError: as `batched`.
 
     Notes:
-        Differentiable where `fn` is. The last block of a device may repeat members of the one
+        Differentiable where `fn` is; it should not decompose matrices (`batched` sees to them). The
+        last block of a device may repeat members of the one
         before; devices whose share is short get copies of the last member.
     """
     num_members = _num_members(xs, axis=-1)

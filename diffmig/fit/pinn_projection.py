@@ -157,27 +157,26 @@ def solve_heads(
         block: seeds side by side; None: all.
         mesh: devices that share the seeds.
     """
-    found = _solve_heads(params, theta, weights, problem, motion_fn, config, block, mesh)
+    found = _projected((params, theta, weights), problem, motion_fn, config, block, mesh)
     return on_one_device(found, weights.shape[0], mesh)
 
 
-@partial(jax.jit, static_argnames=("config", "block", "mesh"))
-def _solve_heads(
-    params: Any,
-    theta: Any,
-    weights: Array | np.ndarray,
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _projected(
+    members: tuple[Any, Any, Array | np.ndarray],
     problem: PinnProblem,
     motion_fn: MotionFn,
     config: PinnConfig,
     block: int | None,
     mesh: Mesh | None,
 ) -> Projection:
+
     def one(member: tuple[Any, Any, Array]) -> Projection:
         params, theta, weights = cast_floats(member, "float64")
         hidden = pinn_hidden(params, problem, config)
         return project(hidden, *motion_fn(theta), problem, weights, config)
 
-    return batched(one, (params, theta, weights), block=block, mesh=mesh)
+    return batched(one, members, block=block, mesh=mesh)
 
 
 def solve_theta(
