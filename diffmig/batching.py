@@ -141,8 +141,8 @@ def batched_last(
 
     Notes:
         Differentiable where `fn` is; it should not decompose matrices (`batched` sees to them). The
-        last block of a device may repeat members of the one
-        before; devices whose share is short get copies of the last member.
+        last block of a device may repeat members of the one before; devices whose share is short
+        get copies of the last member.
     """
     num_members = _num_members(xs, axis=-1)
     num_devices, per_device, block, num_blocks = _cut(num_members, block, mesh, gather)
