@@ -74,13 +74,14 @@ def batched(
         except that processes exchange results to gather them. Processes are not asked whether
         their arrays are equal. Where several CPU devices of one process would wait for each other
         inside batches of decompositions (`diffmig.thread_waits`), blocks are smaller, and where
-        even one member holds such batches, one device does it all.
+        even one member holds such batches, one device does it all; a `vmap` around this call makes
+        batches larger again and is not seen.
     """
     num_members = _num_members(xs)
     if mesh is not None and shares_threads(mesh):
         fn, most = trace_once(fn, jax.tree.map(_one_member, xs))
         if most is not None:
-            block = min(block or num_members, max(most, 1))
+            block = max(most, 1) if block is None else min(block, max(most, 1))
         if most == 0 and _spans_processes(mesh):
             raise ValueError(
                 "fn: one member alone decomposes so many matrices that CPU devices of one process "

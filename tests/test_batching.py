@@ -136,6 +136,18 @@ for number in range(20):
     weights = jax.random.uniform(jax.random.key(number), (16, 100, 100))
     found = jax.block_until_ready(ends(weights))
 assert jnp.allclose(found, jax.jit(jax.vmap(end))(weights), rtol=1e-12)
+def lowest(x):
+    return jnp.linalg.eigvalsh(jnp.stack([x + x.T, x @ x.T]))[:, 0]
+alone = jax.jit(lambda x: batched(lowest, x, mesh=mesh))
+for number in range(5):
+    found = jax.block_until_ready(alone(weights))
+assert jnp.allclose(found, jax.vmap(lowest)(weights), atol=1e-10)
+try:
+    batched(lowest, weights, mesh=mesh, block=0)
+except ValueError as error:
+    assert "at least 1" in str(error)
+else:
+    raise AssertionError("a block of 0 went through")
 print("done")
 """
     own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

@@ -170,7 +170,6 @@ def _projected(
     block: int | None,
     mesh: Mesh | None,
 ) -> Projection:
-
     def one(member: tuple[Any, Any, Array]) -> Projection:
         params, theta, weights = cast_floats(member, "float64")
         hidden = pinn_hidden(params, problem, config)
